@@ -1,0 +1,130 @@
+// The text decoder: token ids in, logits out, for a batch of sequences that
+// are anywhere in their prompt or their answer.
+//
+//   TextModel model(std::move(weights), options);
+//   model.Forward(batch, [&](int64_t first_output, ConstMatrixView logits) {
+//     …sample…
+//   });
+//
+// The same class runs a range of layers as one stage of a pipeline: Embed in
+// the first stage, RunLayers in each, Head in the last; Forward is the three
+// in a row.
+//
+// One TextModel belongs to one compute thread (it owns the scratch memory);
+// its weights may be shared. OpenMP's thread count is that of the caller.
+#ifndef LAPIDARY_KERNELS_TEXT_MODEL_H_
+#define LAPIDARY_KERNELS_TEXT_MODEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "kernels/attention/kv_cache.h"
+#include "kernels/tensor.h"
+#include "kernels/text/weights.h"
+
+namespace lapidary::kernels::text {
+
+// Consecutive rows of a batch that belong to one sequence: a chunk of a
+// prompt, or one row while decoding.
+struct SequenceRows {
+  KvSequence* kv = nullptr;
+  int64_t first_position = 0;  // of the first row; rows before it are cached
+  int64_t rows = 0;
+};
+
+// One step's input. `rows` below is the sum over sequences, at most
+// TextModelOptions::max_rows.
+struct TextBatch {
+  absl::Span<const SequenceRows> sequences;
+  absl::Span<const int32_t> token_ids;  // [rows], each in [0, vocab_size)
+  // For each row its PLE table row, [range.count()][P] of type ple_dtype,
+  // unscaled as in the checkpoint. Ids at or above vocab_size_per_layer_input
+  // use the table's row 0.
+  absl::Span<const void* const> ple_rows;
+  DType ple_dtype = DType::kBf16;
+  // Rows whose logits are wanted, ascending.
+  absl::Span<const int64_t> output_rows;
+  // Rows that nobody wants logits of stop at the last layer that owns keys and
+  // values: exact, and a third less work in a prompt. Off: every row runs
+  // through every layer.
+  bool trim_prefill = true;
+};
+
+// What crosses from one stage to the next.
+struct StageState {
+  // Rows of the batch that still run, ascending.
+  std::vector<int64_t> live_rows;
+  // The (merged) input embedding, which every layer's PLE projection reads.
+  std::vector<float> embedding;  // [live][hidden]
+  std::vector<float> streams;    // [altup_num_inputs][live][hidden]
+  // Keys and values that later KV-shared layers read, one for each donor: all
+  // rows of the batch, in the cache's dtype.
+  struct Donor {
+    int64_t layer = 0;
+    std::vector<std::byte> keys;    // [rows][kv_width]
+    std::vector<std::byte> values;  // [rows][kv_width]
+  };
+  std::vector<Donor> donors;
+};
+
+struct TextModelOptions {
+  int64_t max_rows = 512;
+  DType kv_dtype = DType::kF32;
+};
+
+// Where a step's time went, in nanoseconds; added up until reset.
+struct TextTimings {
+  int64_t gemm_ns = 0;
+  int64_t attention_ns = 0;
+  int64_t head_ns = 0;
+  int64_t total_ns = 0;
+};
+
+class TextModel {
+ public:
+  TextModel(TextWeights weights, const TextModelOptions& options);
+  ~TextModel();
+
+  const TextConfig& config() const { return weights_.config; }
+  LayerRange range() const { return weights_.range; }
+  const TextModelOptions& options() const { return options_; }
+
+  // Called with blocks of consecutive outputs, in order.
+  //   first_output  index into output_rows of the block's first row
+  //   logits        [block][vocab_size], soft-capped; valid during the call
+  using LogitsSink =
+      std::function<void(int64_t first_output, ConstMatrixView logits)>;
+
+  // The whole model: range() must be all layers.
+  void Forward(const TextBatch& batch, const LogitsSink& sink);
+
+  void Embed(const TextBatch& batch, StageState* state);
+  void RunLayers(const TextBatch& batch, StageState* state);
+  void Head(const TextBatch& batch, const StageState& state,
+            const LogitsSink& sink);
+
+  // Bytes of weights that one decoded token reads (the PLE row and the cache
+  // not counted).
+  size_t WeightBytesPerToken() const;
+
+  // Bytes of scratch memory that the model holds.
+  size_t ScratchBytes() const;
+
+  const TextTimings& timings() const { return timings_; }
+  void ResetTimings() { timings_ = TextTimings(); }
+
+ private:
+  struct Scratch;
+
+  TextWeights weights_;
+  TextModelOptions options_;
+  std::unique_ptr<Scratch> scratch_;
+  TextTimings timings_;
+};
+
+}  // namespace lapidary::kernels::text
+
+#endif  // LAPIDARY_KERNELS_TEXT_MODEL_H_

@@ -1,0 +1,59 @@
+// What a Hugging Face Gemma 3n folder says about its model, besides the
+// tensors: the decoder's configuration, the special ids and the defaults of
+// generation.
+#ifndef LAPIDARY_STORAGE_MODEL_CONFIG_H_
+#define LAPIDARY_STORAGE_MODEL_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/text/config.h"
+
+namespace lapidary {
+
+// generation_config.json; what a request leaves open is taken from here.
+struct GenerationDefaults {
+  bool do_sample = false;  // false: greedy
+  float temperature = 1.0f;
+  int32_t top_k = 50;   // Hugging Face's default where the file is silent
+  float top_p = 1.0f;
+  float min_p = 0.0f;
+  float repetition_penalty = 1.0f;
+  std::vector<int32_t> eos_token_ids;  // any of them ends an answer
+};
+
+struct ModelConfig {
+  std::string architecture;  // architectures[0]
+  kernels::text::TextConfig text;
+  bool has_vision = false;  // vision_config present
+  bool has_audio = false;
+  // Multimodal ids; absent in text-only checkpoints.
+  std::optional<int32_t> boi_token_id, eoi_token_id, image_token_id;
+  std::optional<int32_t> boa_token_id, eoa_token_id, audio_token_id;
+  int32_t vision_soft_tokens_per_image = 0;
+  int32_t audio_soft_tokens_per_image = 0;
+  GenerationDefaults generation;
+};
+
+// Reads config.json text. Every field is checked against every other; an error
+// names the field, its value and what would be right.
+//
+// Errors: INVALID_ARGUMENT; UNIMPLEMENTED for an architecture, activation or
+// rope type that is not Gemma 3n's.
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
+
+// Fills config->generation from generation_config.json text ("" if the folder
+// has none: eos ids then come from config.json).
+absl::Status ParseGenerationConfig(absl::string_view generation_json,
+                                   ModelConfig* config);
+
+// Both, from the files of a folder.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_STORAGE_MODEL_CONFIG_H_

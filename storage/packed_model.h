@@ -1,0 +1,78 @@
+// A packed model: what `lapidary pack` made of a checkpoint, opened for
+// serving. Weight files are mapped, not read; the PLE table stays in RocksDB.
+//
+//   auto model = PackedModel::Open(folder, {});
+//   auto weights = BindTextWeights(model->config().text, range,
+//                                  model->Lookup());
+//   auto tokenizer = Tokenizer::Load(model->folder());
+//   auto ple = PleStore::Open(model->ple_folder(), model->ple_shape(), …);
+//
+// Folder:
+//   manifest.json        last written, by rename: without it there is no model
+//   weights/*.bin        tensors at 4096-byte aligned offsets
+//   ple/                 the RocksDB table
+//   config.json, generation_config.json, tokenizer.model, tokenizer.json, …
+//                        copied from the checkpoint, byte for byte
+#ifndef LAPIDARY_STORAGE_PACKED_MODEL_H_
+#define LAPIDARY_STORAGE_PACKED_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/text/weights.h"
+#include "storage/model_config.h"
+#include "storage/ple_store.h"
+
+namespace lapidary {
+
+struct PackedModelOptions {
+  // Reads every weight file once and compares its checksum with the
+  // manifest's (E2B bf16: about 5 GB). The manifest itself and all sizes are
+  // always checked.
+  bool verify_weights = false;
+};
+
+// Parameters by group, as the checkpoint holds them.
+struct ParameterCounts {
+  int64_t text = 0;    // without the PLE table
+  int64_t ple = 0;     // embed_tokens_per_layer
+  int64_t vision = 0;  // tower and embedder
+  int64_t audio = 0;
+};
+
+class PackedModel {
+ public:
+  // Errors: NOT_FOUND (no folder), FAILED_PRECONDITION (no manifest: packing
+  // was not finished), DATA_LOSS (damaged; names the file), UNIMPLEMENTED (a
+  // newer format); each says what to do.
+  static absl::StatusOr<std::unique_ptr<PackedModel>> Open(
+      const std::string& folder, const PackedModelOptions& options);
+  ~PackedModel();
+
+  const std::string& folder() const;
+  // Last part of the source folder's path; clients name the model by it.
+  const std::string& name() const;
+  const ModelConfig& config() const;
+  kernels::DType dtype() const;  // of the matrices
+  const ParameterCounts& parameters() const;
+  std::string ple_folder() const;
+  const PleTableShape& ple_shape() const;
+  // Bytes of the mapped weight files.
+  size_t weight_bytes() const;
+
+  // Finds tensors in the mapped files; valid as long as this object.
+  kernels::text::TensorLookup Lookup() const;
+
+ private:
+  struct Impl;
+  explicit PackedModel(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_STORAGE_PACKED_MODEL_H_

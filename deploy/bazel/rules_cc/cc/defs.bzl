@@ -1,0 +1,17 @@
+"""Stands in for rules_cc: Debian's package of it is too new for its Bazel.
+
+Bazel 4.2 has all of these rules built in; this only gives them the names under
+which Bazel's own repositories load them.
+"""
+
+cc_binary = native.cc_binary
+cc_import = native.cc_import
+cc_library = native.cc_library
+cc_proto_library = native.cc_proto_library
+cc_test = native.cc_test
+cc_toolchain = native.cc_toolchain
+cc_toolchain_suite = native.cc_toolchain_suite
+fdo_prefetch_hints = native.fdo_prefetch_hints
+fdo_profile = native.fdo_profile
+objc_import = native.objc_import
+objc_library = native.objc_library

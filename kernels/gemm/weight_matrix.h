@@ -1,11 +1,11 @@
 // y = W x for many x at once, by oneDNN: one weight matrix, ready to multiply.
 //
 //   WeightMatrix w = WeightMatrix::Wrap(DType::kBf16, n, k, panels);
-//   MatMul(w, inputs, outputs, &scratch);
+//   MatMul(w, inputs, outputs, &context);
 //
-// A primitive is made once for each class of batch sizes (1, 2, 4, … 512 rows)
-// and shape, because oneDNN falls back to slow kernels when the batch size is
-// left open; rows up to the class size are computed and thrown away.
+// A primitive is made once for each shape and class of batch sizes, because
+// oneDNN falls back to slow kernels when the batch size is left open; rows up
+// to the class size are computed and thrown away.
 #ifndef LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 #define LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 
@@ -21,21 +21,19 @@ namespace lapidary::kernels {
 inline constexpr int64_t kMaxGemmRows = 512;
 
 // The smallest batch class that holds `rows` (1 ≤ rows ≤ kMaxGemmRows).
-// Inputs and outputs of MatMul must have room for so many rows.
 int64_t GemmRowClass(int64_t rows);
 
 // Rows to allocate for a matrix that takes part in MatMul with up to `rows`
-// rows.
+// rows: whole slices of kMaxGemmRows, and the class of what remains.
 int64_t GemmCapacity(int64_t rows);
 
 class WeightMatrix {
  public:
   WeightMatrix() = default;
 
-  // A matrix [n][k] in the panel layout of `dtype` (see panel_layout.h), which
-  // stays where it is where the CPU has AVX-512 (and, for bf16, its BF16
-  // instructions are emulated by oneDNN otherwise). On older CPUs the weights
-  // are copied once into the order that oneDNN likes there, as f32.
+  // A matrix [n][k] in the panel layout of `dtype` (see panel_layout.h), used
+  // where it lies if this CPU multiplies it so: f32 with AVX-512, bf16 with its
+  // BF16 instructions. On other CPUs the weights are copied once, as plain f32.
   //   panels  64-byte aligned, alive as long as the WeightMatrix is used
   static WeightMatrix Wrap(DType dtype, int64_t n, int64_t k,
                            const void* panels);
@@ -64,28 +62,32 @@ class WeightMatrix {
   std::shared_ptr<const AlignedBuffer> plain_;
 };
 
-// Memory that MatMul needs beside its operands: one per compute thread. Grows
-// to the largest call and stays.
-class GemmScratch {
+// oneDNN's engine, the primitives made so far and their scratch memory: one
+// for each compute thread, used by that thread alone. Primitives remember the
+// OpenMP thread count of their creation: set it before the first MatMul.
+class GemmContext {
  public:
-  // At least `bytes`, 64-byte aligned; contents undefined.
-  std::byte* Input(size_t bytes) { return Grow(&input_, bytes); }
-  std::byte* Library(size_t bytes) { return Grow(&library_, bytes); }
+  GemmContext();
+  ~GemmContext();
+  GemmContext(const GemmContext&) = delete;
+  GemmContext& operator=(const GemmContext&) = delete;
+
+  size_t ScratchBytes() const;
 
  private:
-  static std::byte* Grow(std::shared_ptr<AlignedBuffer>* buffer, size_t bytes);
-
-  std::shared_ptr<AlignedBuffer> input_;
-  std::shared_ptr<AlignedBuffer> library_;
+  friend void MatMul(const WeightMatrix& w, ConstMatrixView inputs,
+                     MatrixView outputs, GemmContext* context);
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 // outputs[r] = W inputs[r].
 //   inputs   [rows][k], allocated for GemmCapacity(rows) rows
 //   outputs  [rows][n], likewise; may not alias inputs
-// f32 weights: f32 throughout. bf16 weights: inputs are rounded to bf16,
-// products accumulated in f32, outputs f32.
+// f32 weights: f32 throughout. bf16 weights: inputs are rounded to bf16 (not
+// on CPUs where Wrap made a copy), products accumulated in f32, outputs f32.
 void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
-            GemmScratch* scratch);
+            GemmContext* context);
 
 // Multiplies a small matrix per dtype by oneDNN and by a plain loop and
 // compares; false if the library is wrong on this CPU. Takes milliseconds: run

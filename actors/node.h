@@ -1,0 +1,108 @@
+// A node: all actors of one process, from the gRPC server down to the PLE
+// store.
+//
+//   NodeOptions options;
+//   options.model_folder = "/srv/nano";      // made by `lapidary pack`
+//   options.listen_address = "127.0.0.1:8470";
+//   auto node = Node::Start(options);
+//   …
+//   (*node)->Shutdown(absl::Seconds(5));
+//
+// Without a listen address nothing is reachable from outside; a client in the
+// process uses InProcessChannel() with the same stub as over the network.
+#ifndef LAPIDARY_ACTORS_NODE_H_
+#define LAPIDARY_ACTORS_NODE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "kernels/tensor.h"
+#include "storage/ple_store.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace lapidary {
+
+struct NodeOptions {
+  // A packed model.
+  std::string model_folder;
+  // "host:port"; port 0 takes a free one. Empty: no port is opened.
+  std::string listen_address;
+
+  // OpenMP threads of the compute actor. 0: one per processor.
+  int threads = 0;
+  // Rows of a step: decoding sequences and prompt chunks together. More rows
+  // make prefill faster and each step longer.
+  int64_t max_batch_rows = 512;
+  // Sequences in the batch at once. At most max_batch_rows.
+  int max_running = 64;
+  // Requests that wait for a place; more are refused.
+  int max_queued = 1024;
+  // Memory for keys and values. Address space at first: the kernel backs a
+  // page when it is first written.
+  size_t kv_memory_bytes = size_t{1} << 30;
+  kernels::DType kv_dtype = kernels::DType::kF32;
+  // Prompt positions whose logits nobody reads stop at the last layer that
+  // owns keys and values.
+  bool trim_prefill = true;
+
+  PleStoreOptions ple;
+  // Reads all weights once and compares checksums before serving.
+  bool verify_weights = false;
+
+  // Largest request in bytes, and largest text in it.
+  size_t max_message_bytes = size_t{4} << 20;
+  size_t max_text_bytes = size_t{1} << 20;
+  // Where a request does not say max_tokens.
+  int32_t default_max_tokens = 1024;
+
+  // Gets one line per event ("event=restart role=ple_server reason=…"), from
+  // any thread. Default: written to stderr.
+  std::function<void(absl::string_view line)> log;
+};
+
+class Node {
+ public:
+  // Opens the model, starts the actors and the server; serves when it returns.
+  //
+  // Errors: those of PackedModel::Open and PleStore::Open; INVALID_ARGUMENT for
+  // an option out of its range; UNAVAILABLE for a port that is taken.
+  static absl::StatusOr<std::unique_ptr<Node>> Start(
+      const NodeOptions& options);
+  // Shuts down without grace if Shutdown was not called.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // The port that listen_address got; 0 without one.
+  int port() const;
+
+  // A channel to this node that uses no socket. Must not outlive the node.
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+  // Refuses new calls, gives running ones until `grace` is over, then cancels
+  // them; stops all actors. Idempotent.
+  void Shutdown(absl::Duration grace);
+
+  // Makes an actor die as if it had crashed: "ple_server" or "stage". Its
+  // supervisor starts it again. For tests and chaos drills.
+  absl::Status KillRole(absl::string_view role);
+
+ private:
+  struct Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_NODE_H_

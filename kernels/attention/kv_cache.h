@@ -41,6 +41,8 @@ struct KvLayout {
   static KvLayout For(const text::TextConfig& config, text::LayerRange range,
                       DType dtype);
 
+  // Bytes of one position's keys (or values) in one layer.
+  size_t RowBytes() const { return kv_width * SizeOf(dtype); }
   // Bytes of a page: keys [slot][kv_width], then values.
   size_t PageBytes() const;
   // Pages that a sequence of so many positions takes.
@@ -86,7 +88,8 @@ class KvSequence {
   const KvLayout& layout() const { return pool_->layout_; }
 
   // The row of `position` in layer number `index` of the layout (not of the
-  // model): kv_width elements of the layout's dtype.
+  // model): kv_width elements of the layout's dtype. Rows of consecutive slots
+  // of a page follow one another.
   std::byte* Key(int64_t index, int64_t position);
   std::byte* Value(int64_t index, int64_t position);
 

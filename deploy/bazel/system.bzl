@@ -135,6 +135,9 @@ cc_library(
     linkopts = ["-lbenchmark", "-pthread"],
 )
 
+# For the check that no binary shares symbols with it.
+exports_files(["lib/libsentencepiece.so"])
+
 filegroup(
     name = "protoc",
     srcs = ["bin/protoc"],
@@ -146,12 +149,13 @@ filegroup(
 )
 """
 
-_ARCHIVES = [
+_LIBRARIES = [
     "libgmock.a",
     "libgmock_main.a",
     "libgrpc++_reflection.a",
     "libgtest.a",
     "libprotobuf.a",
+    "libsentencepiece.so",
 ]
 
 _PROGRAMS = ["protoc", "grpc_cpp_plugin"]
@@ -174,11 +178,11 @@ def _packages(ctx):
 
 def _system_libraries_impl(ctx):
     folder = "/usr/lib/" + _run(ctx, ["gcc", "-print-multiarch"])
-    for archive in _ARCHIVES:
-        path = ctx.path(folder + "/" + archive)
+    for library in _LIBRARIES:
+        path = ctx.path(folder + "/" + library)
         if not path.exists:
             fail("%s is missing: %s" % (path, _REMEDY))
-        ctx.symlink(path, "lib/" + archive)
+        ctx.symlink(path, "lib/" + library)
     for program in _PROGRAMS:
         path = ctx.which(program)
         if path == None:

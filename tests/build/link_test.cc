@@ -40,6 +40,8 @@ class EchoService final : public test::Echo::Service {
       twice->mutable_ids()->MergeFrom(note->ids());
     }
     twice->mutable_took()->set_nanos(1);
+    twice->add_tags(note->text());
+    twice->mutable_tags()->MergeFrom(note->tags());
     return grpc::Status::OK;
   }
 };
@@ -69,7 +71,8 @@ TEST(LinkTest, GrpcCarriesProtobufWithHealthAndReflection) {
   EXPECT_EQ(twice.text(), "gemgem");
   EXPECT_EQ(twice.ids_size(), 2);
   EXPECT_EQ(twice.DebugString(),
-            "text: \"gemgem\"\nids: 7\nids: 7\ntook {\n  nanos: 1\n}\n");
+            "text: \"gemgem\"\nids: 7\nids: 7\ntook {\n  nanos: 1\n}\n"
+            "tags: \"gem\"\n");
 }
 
 TEST(LinkTest, SentencepieceReadsAModelBesideProtobuf) {

@@ -42,8 +42,8 @@ class BytePairMerger {
   //
   //   pieces   [id]
   //
-  // Errors: INVALID_ARGUMENT for a piece that is twice there and for a missing
-  // byte token.
+  // Errors: INVALID_ARGUMENT for a piece that is twice there, a score that is
+  // not a number and a missing byte token.
   static absl::StatusOr<BytePairMerger> Make(
       const std::vector<BytePairPiece>& pieces);
 

@@ -37,6 +37,7 @@
 #include "absl/types/span.h"
 #include "storage/added_tokens.h"
 #include "storage/bpe.h"
+#include "storage/sentencepiece_vocabulary.h"
 
 namespace lapidary {
 
@@ -56,7 +57,7 @@ class Tokenizer {
  public:
   // Longest text that Encode takes, in bytes (32K tokens are some 150 kB of
   // English).
-  static constexpr size_t kMaxTextBytes = size_t{8} << 20;
+  static constexpr size_t kMaxTextBytes = size_t{4} << 20;
 
   // Reads tokenizer.model and the added tokens of tokenizer.json; without
   // tokenizer.json, those of tokenizer_config.json (`added_tokens_decoder`) and
@@ -105,12 +106,8 @@ class Tokenizer {
   int32_t vocabulary_size() const { return vocabulary_size_; }
   int32_t id_limit() const { return static_cast<int32_t>(tokens_.size()); }
 
-  // Compares with tokenizer.json's own vocabulary and merges, which Load does
-  // not read (33 MB): OK if Hugging Face's ids come out of that file too. For
-  // the time of packing.
-  //
-  // Errors: INVALID_ARGUMENT that names the first difference.
-  absl::Status CheckAgainst(const std::string& tokenizer_json_path) const;
+  // The merges, for CheckTokenizerJson.
+  const BytePairMerger& merger() const { return merger_; }
 
  private:
   struct Token {
@@ -121,6 +118,10 @@ class Tokenizer {
   };
 
   Tokenizer() = default;
+  void TakePieces(const std::vector<VocabularyPiece>& pieces);
+  void TakeAddedTokens(const std::vector<AddedToken>& added);
+  absl::Status FindNamedTokens();
+  const Token& TokenOf(int32_t id) const;
   void EncodeStretch(absl::string_view text, SpecialTokens special,
                      std::vector<int32_t>* ids) const;
 

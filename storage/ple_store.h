@@ -48,13 +48,20 @@ struct PleStoreOptions {
 };
 
 struct PleStoreStats {
-  uint64_t reads = 0;         // calls of Read
-  uint64_t rows = 0;          // rows returned
-  uint64_t cache_hits = 0;    // data blocks found in the block cache
-  uint64_t cache_misses = 0;  // data blocks read from disk
-  uint64_t bytes_read = 0;    // from the files
-  size_t block_cache_bytes = 0;     // in use now
+  uint64_t reads = 0;            // calls of Read
+  uint64_t rows = 0;             // rows returned
+  uint64_t cache_hits = 0;       // data blocks found in the block cache
+  uint64_t cache_misses = 0;     // data blocks read from disk
+  uint64_t bytes_read = 0;       // from the files
+  size_t block_cache_bytes = 0;  // in use now
   size_t block_cache_capacity = 0;
+  // Whether files are read past the page cache. False although asked for where
+  // the file system cannot (tmpfs): the page cache is then emptied before it
+  // holds more than block_cache_capacity of the table.
+  bool direct_io = false;
+  // Of the files, in the operating system's page cache now; -1 where it does
+  // not tell this user.
+  int64_t page_cache_bytes = 0;
   // Microseconds of a Read call.
   double read_us_p50 = 0, read_us_p99 = 0, read_us_max = 0;
   // Upper bounds in microseconds and counts of the latency histogram.

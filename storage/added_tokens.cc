@@ -203,6 +203,47 @@ absl::Status ReadTokenizerJson(const std::string& text, int32_t id_limit,
   return absl::OkStatus();
 }
 
+// Adds the names in one value of tokenizer_config.json: "name",
+// {"content": "name", …}, or a list or object of such.
+void AddNames(const Json& value, bool nested, std::set<std::string>* names) {
+  if (value.is_string()) {
+    names->insert(value.get<std::string>());
+  } else if (value.is_object() && value.contains("content")) {
+    if (value["content"].is_string()) {
+      names->insert(value["content"].get<std::string>());
+    }
+  } else if (value.is_structured() && !nested) {
+    for (const Json& item : value) AddNames(item, true, names);
+  }
+}
+
+// Marks as special the tokens that tokenizer_config.json gives a role
+// (`mask_token`, `image_token`, …), as AutoTokenizer does while it loads.
+absl::Status MarkNamedTokens(const std::string& folder,
+                             std::vector<AddedToken>* tokens) {
+  const std::string name = "tokenizer_config.json";
+  absl::StatusOr<std::string> text =
+      ReadFile(absl::StrCat(folder, "/", name), kMaxJsonBytes);
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  if (!text.ok()) return text.status();
+  absl::StatusOr<Json> json = ParseJson(*text, name);
+  if (!json.ok()) return json.status();
+  if (!json->is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is not an object"));
+  }
+  std::set<std::string> names;
+  for (const auto& [key, value] : json->items()) {
+    if (absl::EndsWith(key, "_token") || key == "extra_special_tokens" ||
+        key == "additional_special_tokens") {
+      AddNames(value, false, &names);
+    }
+  }
+  for (AddedToken& token : *tokens) {
+    if (names.count(token.content) > 0) token.special = true;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckUnique(const std::vector<AddedToken>& sorted) {
   std::map<absl::string_view, int32_t> ids;
   for (size_t i = 0; i < sorted.size(); ++i) {
@@ -245,6 +286,8 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(
   } else {
     return text.status();
   }
+  const absl::Status named = MarkNamedTokens(folder, &tokens);
+  if (!named.ok()) return named;
   std::sort(
       tokens.begin(), tokens.end(),
       [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });

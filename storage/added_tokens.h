@@ -32,7 +32,8 @@ struct AddedToken {
 
 // The added tokens of the tokenizer in `folder`: of tokenizer.json, or without
 // that file of tokenizer_config.json (`added_tokens_decoder`) and
-// added_tokens.json. Sorted by id; each id and content is there once.
+// added_tokens.json. What tokenizer_config.json gives a role is special too.
+// Sorted by id; each id and content is there once.
 //
 // Errors: NOT_FOUND if no file says; INVALID_ARGUMENT for malformed files, ids
 // that are not below `id_limit`, and the options single_word, lstrip and

@@ -1,9 +1,9 @@
 #include "storage/tokenizer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -74,15 +74,15 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(
   tokenizer->TakePieces(*pieces);
   tokenizer->TakeAddedTokens(*added);
 
-  std::vector<BytePairPiece> merged(tokenizer->tokens_.size());
-  for (size_t id = 0; id < merged.size(); ++id) {
+  std::vector<BytePairPiece> vocabulary(tokenizer->tokens_.size());
+  for (size_t id = 0; id < vocabulary.size(); ++id) {
     const Token& token = tokenizer->tokens_[id];
-    merged[id].text = token.piece;
-    merged[id].byte = token.byte;
-    merged[id].apart = token.control || token.piece.empty();
-    if (id < pieces->size()) merged[id].score = (*pieces)[id].score;
+    vocabulary[id].text = token.piece;
+    vocabulary[id].byte = token.byte;
+    vocabulary[id].apart = !token.merged;
+    if (id < pieces->size()) vocabulary[id].score = (*pieces)[id].score;
   }
-  absl::StatusOr<BytePairMerger> merger = BytePairMerger::Make(merged);
+  absl::StatusOr<BytePairMerger> merger = BytePairMerger::Make(vocabulary);
   if (!merger.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat(folder, "/tokenizer.model: ", merger.status().message()));
@@ -103,6 +103,7 @@ void Tokenizer::TakePieces(const std::vector<VocabularyPiece>& pieces) {
     }
     token.control = pieces[id].kind == VocabularyPiece::Kind::kControl ||
                     pieces[id].kind == VocabularyPiece::Kind::kUnknown;
+    token.merged = !token.control && token.byte < 0;
     ids_[token.piece] = static_cast<int32_t>(id);
   }
 }
@@ -121,6 +122,11 @@ void Tokenizer::TakeAddedTokens(const std::vector<AddedToken>& added) {
     }
     here.special = token.special;
     here.control = here.control || IsControlToken(token);
+    // Raw text that spells a raw token is never left to merging, unless by
+    // spaces.
+    here.merged =
+        here.merged && !here.control &&
+        (token.normalized || absl::StrContains(token.content, kSpacePiece));
     ids_[token.content] = token.id;
 
     const std::string content =

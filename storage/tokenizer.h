@@ -106,8 +106,11 @@ class Tokenizer {
   int32_t vocabulary_size() const { return vocabulary_size_; }
   int32_t id_limit() const { return static_cast<int32_t>(tokens_.size()); }
 
-  // The merges, for CheckTokenizerJson.
+  // The merges, and whether any can make or take a token, for
+  // CheckTokenizerJson: none does a control token, nor one that is always found
+  // before merging.
   const BytePairMerger& merger() const { return merger_; }
+  bool IsMerged(int32_t id) const { return TokenOf(id).merged; }
 
  private:
   struct Token {
@@ -115,6 +118,7 @@ class Tokenizer {
     int16_t byte = -1;  // of a byte token
     bool special = false;
     bool control = false;
+    bool merged = false;  // by merging made or taken
   };
 
   Tokenizer() = default;

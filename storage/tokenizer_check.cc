@@ -75,10 +75,11 @@ absl::Status CheckMerges(const Tokenizer& tokenizer, const Json& merges,
       return Differs(path, absl::StrCat("merge ", i, " is of no pieces: ",
                                         JsonForMessage(merges[i])));
     }
-    // Control tokens are never merged into here, see SpecialTokens.
-    if (tokenizer.IsControl(*a) || tokenizer.IsControl(*b) ||
-        tokenizer.IsControl(*whole))
+    // Converters differ in whether they list merges that cannot happen.
+    if (!tokenizer.IsMerged(*a) || !tokenizer.IsMerged(*b) ||
+        !tokenizer.IsMerged(*whole)) {
       continue;
+    }
     const BytePairMerger::Merge* merge = tokenizer.merger().Find(*a, *b);
     if (merge == nullptr || merge->rank <= last || merge->id != *whole) {
       return Differs(path, absl::StrCat("merge ", i, " has another rank: ",

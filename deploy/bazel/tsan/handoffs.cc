@@ -1,4 +1,4 @@
-// Shows ThreadSanitizer the hand-overs inside Debian's CAF and Abseil.
+// Shows ThreadSanitizer the hand-overs inside Debian's CAF, Abseil and gRPC.
 //
 // Those libraries are not instrumented, so ThreadSanitizer does not see the
 // atomics by which a mailbox or an absl::Mutex passes data from one thread to
@@ -16,6 +16,7 @@
 // of Debian 12 on 64-bit machines; where one does not exist, nothing calls its
 // stand-in.
 #include <dlfcn.h>
+#include <grpc/grpc.h>
 
 extern "C" {
 void __tsan_acquire(void* address) __attribute__((weak));
@@ -141,3 +142,39 @@ HAND_OFF(ReleaseActor,
 HAND_OFF(ReleaseActorWeakly,
          "_ZN3caf26intrusive_ptr_release_weakEPNS_19actor_control_blockE", p0,
          Exchanges, Nothing)
+
+// gRPC: what is started under a tag has happened before what that tag's event,
+// or the callback that the event stands for, sets off.
+namespace {
+
+template <typename Type>
+Type* Next(Type*, const char* symbol) {
+  return reinterpret_cast<Type*>(dlsym(RTLD_NEXT, symbol));
+}
+
+Word Key(void* tag) { return reinterpret_cast<Word>(tag); }
+
+}  // namespace
+
+grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops,
+                                      size_t nops, void* tag, void* reserved) {
+  static const auto next = Next(&grpc_call_start_batch, __func__);
+  Releases(Key(tag));
+  return next(call, ops, nops, tag, reserved);
+}
+
+grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
+                                      gpr_timespec deadline, void* reserved) {
+  static const auto next = Next(&grpc_completion_queue_next, __func__);
+  grpc_event event = next(queue, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) Acquires(Key(event.tag));
+  return event;
+}
+
+grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue, void* tag,
+                                       gpr_timespec deadline, void* reserved) {
+  static const auto next = Next(&grpc_completion_queue_pluck, __func__);
+  grpc_event event = next(queue, tag, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) Acquires(Key(tag));
+  return event;
+}

@@ -19,7 +19,7 @@ namespace lapidary {
 struct GenerationDefaults {
   bool do_sample = false;  // false: greedy
   float temperature = 1.0f;
-  int32_t top_k = 50;   // Hugging Face's default where the file is silent
+  int32_t top_k = 50;  // Hugging Face's default where the file is silent
   float top_p = 1.0f;
   float min_p = 0.0f;
   float repetition_penalty = 1.0f;

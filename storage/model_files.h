@@ -16,7 +16,8 @@ inline constexpr char kTokenizerConfigFile[] = "tokenizer_config.json";
 // What a tokenizer and its chat template are made of.
 inline constexpr const char* kTokenizerFiles[] = {
     "tokenizer.model",         "tokenizer.json",    kTokenizerConfigFile,
-    "special_tokens_map.json", "added_tokens.json", kChatTemplateFile};
+    "special_tokens_map.json", "added_tokens.json", kChatTemplateFile,
+    "chat_template.json"};
 
 // All that packing copies, where it is there.
 inline constexpr const char* kCopiedFiles[] = {kConfigFile,

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/text/weights.h"
 #include "storage/model_config.h"
+#include "storage/parameter_counts.h"
 #include "storage/ple_store.h"
 
 namespace lapidary {
@@ -34,14 +35,6 @@ struct PackedModelOptions {
   // manifest's (E2B bf16: about 5 GB). The manifest itself and all sizes are
   // always checked.
   bool verify_weights = false;
-};
-
-// Parameters by group, as the checkpoint holds them.
-struct ParameterCounts {
-  int64_t text = 0;    // without the PLE table
-  int64_t ple = 0;     // embed_tokens_per_layer
-  int64_t vision = 0;  // tower and embedder
-  int64_t audio = 0;
 };
 
 class PackedModel {

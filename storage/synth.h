@@ -19,7 +19,7 @@ struct SynthOptions {
   std::string config_json;
   uint32_t seed = 0;
   kernels::DType dtype = kernels::DType::kBf16;  // of the checkpoint
-  std::string target;           // folder, made; must be empty or absent
+  std::string target;  // folder, made; must be empty or absent
   // Folder whose tokenizer and chat template files are copied; "" for none.
   std::string tokenizer_source;
   uint64_t shard_bytes = uint64_t{4} << 30;  // larger models are sharded

@@ -1,0 +1,255 @@
+#include "storage/packed_model.h"
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "storage/file_io.h"
+#include "storage/manifest.h"
+#include "storage/mapped_file.h"
+#include "storage/model_files.h"
+
+namespace lapidary {
+namespace {
+
+using kernels::DType;
+using kernels::text::PackedTensor;
+using kernels::text::TensorSpec;
+using kernels::text::TensorUse;
+
+constexpr size_t kMaxManifestBytes = size_t{64} << 20;
+constexpr uint64_t kTensorAlignment = 4096;
+
+absl::Status Damaged(const std::string& path, absl::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat(path, ": ", what, "; pack the model again"));
+}
+
+bool IsWeightFile(absl::string_view path) {
+  return absl::StartsWith(path, absl::StrCat(kWeightsFolder, "/")) &&
+         absl::EndsWith(path, ".bin");
+}
+
+// The manifest may name only what packing writes, so that it can never lead
+// out of the folder.
+bool IsKnownPath(absl::string_view path) {
+  if (IsWeightFile(path)) {
+    const absl::string_view name =
+        path.substr(absl::string_view(kWeightsFolder).size() + 1);
+    return name.find('/') == absl::string_view::npos && name[0] != '.';
+  }
+  for (const char* copied : kCopiedFiles) {
+    if (path == copied) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+struct PackedModel::Impl {
+  std::string folder;
+  Manifest manifest;
+  ModelConfig config;
+  std::map<std::string, std::unique_ptr<MappedFile>> files;
+  std::map<std::string, PackedTensor, std::less<>> tensors;
+  size_t weight_bytes = 0;
+
+  std::string Path(absl::string_view name) const {
+    return absl::StrCat(folder, "/", name);
+  }
+
+  absl::Status ReadManifest();
+  absl::Status CheckFiles(bool verify_weights);
+  absl::Status CheckFile(const ManifestFile& file, bool verify);
+  absl::Status CheckPle();
+  absl::Status MapTensors();
+  absl::Status MapTensor(const ManifestTensor& tensor, const TensorSpec& spec);
+};
+
+absl::Status PackedModel::Impl::ReadManifest() {
+  const std::string path = Path(kManifestFile);
+  if (!FileExists(folder)) {
+    return absl::NotFoundError(absl::StrCat(
+        folder, " does not exist; give a folder that lapidary pack made"));
+  }
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
+  if (absl::IsNotFound(text.status())) {
+    const bool unfinished = FileExists(Path(kUnfinishedFile));
+    const bool checkpoint =
+        FileExists(Path(kSingleShardFile)) || FileExists(Path(kIndexFile));
+    return absl::FailedPreconditionError(absl::StrCat(
+        folder, " has no ", kManifestFile, ": ",
+        unfinished   ? "packing was not finished; run lapidary pack again"
+        : checkpoint ? "it is a Hugging Face checkpoint; pack it with "
+                       "lapidary pack first"
+                     : "it is not a packed model, or packing was not "
+                       "finished; run lapidary pack"));
+  }
+  if (!text.ok()) return text.status();
+  absl::StatusOr<Manifest> parsed = ParseManifest(*text, path);
+  if (!parsed.ok()) return parsed.status();
+  manifest = *std::move(parsed);
+  return absl::OkStatus();
+}
+
+absl::Status PackedModel::Impl::CheckFile(const ManifestFile& file,
+                                          bool verify) {
+  const std::string path = Path(file.path);
+  absl::StatusOr<uint64_t> bytes = FileBytes(path);
+  if (absl::IsNotFound(bytes.status())) return Damaged(path, "is missing");
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes != file.bytes) {
+    return Damaged(path, absl::StrCat("has ", *bytes, " bytes, ", kManifestFile,
+                                      " says ", file.bytes));
+  }
+  if (!verify) return absl::OkStatus();
+  absl::StatusOr<std::string> checksum = FileChecksum(path);
+  if (!checksum.ok()) return checksum.status();
+  if (*checksum != file.checksum) {
+    return Damaged(path, absl::StrCat("its checksum is ", *checksum, ", ",
+                                      kManifestFile, " says ", file.checksum,
+                                      ": the file was changed or damaged"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PackedModel::Impl::CheckFiles(bool verify_weights) {
+  std::set<std::string> seen;
+  for (const ManifestFile& file : manifest.files) {
+    if (!IsKnownPath(file.path) || !seen.insert(file.path).second) {
+      return Damaged(Path(kManifestFile),
+                     absl::StrCat("names the file \"", file.path,
+                                  "\", which is not a packed model's"));
+    }
+    // The copied files are small: always read.
+    const bool weights = IsWeightFile(file.path);
+    if (auto s = CheckFile(file, verify_weights || !weights); !s.ok()) {
+      return s;
+    }
+    if (weights) weight_bytes += file.bytes;
+  }
+  if (seen.count(kConfigFile) == 0) {
+    return Damaged(Path(kManifestFile), "does not name config.json");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PackedModel::Impl::CheckPle() {
+  const PleTableShape& ple = manifest.ple;
+  if (ple.tokens != config.text.vocab_size_per_layer_input ||
+      ple.layers != config.text.num_hidden_layers ||
+      ple.width != config.text.hidden_size_per_layer_input) {
+    return Damaged(Path(kManifestFile),
+                   "its PLE table has another shape than config.json says");
+  }
+  if (!FileExists(Path(kPleFolder))) {
+    return Damaged(Path(kPleFolder), "the PLE table is missing");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
+                                          const TensorSpec& spec) {
+  const std::string where = Path(kManifestFile);
+  const DType dtype =
+      spec.use == TensorUse::kGemm ? manifest.dtype : DType::kF32;
+  if (tensor.shape != spec.shape || tensor.use != spec.use ||
+      tensor.row_blocks != spec.row_blocks || tensor.dtype != dtype ||
+      tensor.bytes != PackedBytes(spec, manifest.dtype)) {
+    return Damaged(
+        where,
+        absl::StrCat(tensor.name, " is ", NameOf(tensor.dtype), " [",
+                     absl::StrJoin(tensor.shape, ", "), "], ", tensor.bytes,
+                     " bytes, which config.json does not want"));
+  }
+  const auto file = files.find(tensor.file);
+  if (file == files.end() || tensor.offset % kTensorAlignment != 0 ||
+      tensor.offset > file->second->size() ||
+      tensor.bytes > file->second->size() - tensor.offset) {
+    return Damaged(where, absl::StrCat(tensor.name, " lies outside of ",
+                                       tensor.file, ", or is not aligned"));
+  }
+  PackedTensor packed;
+  packed.dtype = dtype;
+  packed.use = spec.use;
+  packed.shape = spec.shape;
+  packed.row_blocks = spec.row_blocks;
+  packed.data = file->second->data() + tensor.offset;
+  tensors.emplace(tensor.name, std::move(packed));
+  return absl::OkStatus();
+}
+
+absl::Status PackedModel::Impl::MapTensors() {
+  for (const ManifestFile& file : manifest.files) {
+    if (!IsWeightFile(file.path)) continue;
+    auto mapped =
+        MappedFile::Open(Path(file.path), MappedFile::Access::kResident);
+    if (!mapped.ok()) return mapped.status();
+    if ((*mapped)->size() != file.bytes) {
+      return Damaged(Path(file.path), "changed its size while it was opened");
+    }
+    files.emplace(file.path, *std::move(mapped));
+  }
+  std::map<std::string, const ManifestTensor*> by_name;
+  for (const ManifestTensor& tensor : manifest.tensors) {
+    by_name[tensor.name] = &tensor;
+  }
+  for (const TensorSpec& spec : TextTensorSpecs(config.text)) {
+    if (spec.use == TensorUse::kPleTable) continue;
+    const auto it = by_name.find(spec.name);
+    if (it == by_name.end()) {
+      return Damaged(Path(kManifestFile),
+                     absl::StrCat(spec.name, " is missing"));
+    }
+    if (auto s = MapTensor(*it->second, spec); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+PackedModel::PackedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PackedModel::~PackedModel() = default;
+
+absl::StatusOr<std::unique_ptr<PackedModel>> PackedModel::Open(
+    const std::string& folder, const PackedModelOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->folder = folder;
+  if (auto s = impl->ReadManifest(); !s.ok()) return s;
+  if (auto s = impl->CheckFiles(options.verify_weights); !s.ok()) return s;
+  absl::StatusOr<ModelConfig> config = ReadModelConfig(folder);
+  if (!config.ok()) return config.status();
+  impl->config = *std::move(config);
+  if (auto s = impl->CheckPle(); !s.ok()) return s;
+  if (auto s = impl->MapTensors(); !s.ok()) return s;
+  return std::unique_ptr<PackedModel>(new PackedModel(std::move(impl)));
+}
+
+const std::string& PackedModel::folder() const { return impl_->folder; }
+const std::string& PackedModel::name() const { return impl_->manifest.name; }
+const ModelConfig& PackedModel::config() const { return impl_->config; }
+DType PackedModel::dtype() const { return impl_->manifest.dtype; }
+const ParameterCounts& PackedModel::parameters() const {
+  return impl_->manifest.parameters;
+}
+std::string PackedModel::ple_folder() const { return impl_->Path(kPleFolder); }
+const PleTableShape& PackedModel::ple_shape() const {
+  return impl_->manifest.ple;
+}
+size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
+
+kernels::text::TensorLookup PackedModel::Lookup() const {
+  const Impl* impl = impl_.get();
+  return [impl](absl::string_view name) -> absl::StatusOr<PackedTensor> {
+    const auto it = impl->tensors.find(name);
+    if (it == impl->tensors.end()) {
+      return absl::NotFoundError(absl::StrCat(impl->folder, " has no tensor ",
+                                              name, "; pack the model again"));
+    }
+    return it->second;
+  };
+}
+
+}  // namespace lapidary

@@ -1,0 +1,69 @@
+#include "deploy/cli/connection.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "storage/packed_model.h"
+
+namespace lapidary::cli {
+namespace {
+
+constexpr std::chrono::seconds kConnectTime(5);
+
+bool IsFolder(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::ToServer(
+    const std::string& address, const std::string& model) {
+  auto connection = std::unique_ptr<Connection>(new Connection);
+  connection->model_ = model;
+  if (IsFolder(model)) {
+    auto packed = PackedModel::Open(model, PackedModelOptions());
+    if (!packed.ok()) return packed.status();
+    connection->model_ = (*packed)->name();
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  // A proxy for the web knows nothing of this server.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), arguments);
+  if (!channel->WaitForConnected(std::chrono::system_clock::now() +
+                                 kConnectTime)) {
+    return absl::UnavailableError(absl::StrCat(
+        "nobody answers at ", address, " after ", kConnectTime.count(),
+        " s; start a server: lapidaryd --model=FOLDER --listen=", address));
+  }
+  connection->stub_ = v1::Lapidary::NewStub(channel);
+  return connection;
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::InProcess(
+    NodeOptions options) {
+  // This process has one client, who sees every error as an answer.
+  options.log = [](absl::string_view) {};
+  auto connection = std::unique_ptr<Connection>(new Connection);
+  absl::StatusOr<std::unique_ptr<Node>> node = Node::Start(options);
+  if (!node.ok()) return node.status();
+  connection->node_ = *std::move(node);
+  connection->stub_ =
+      v1::Lapidary::NewStub(connection->node_->InProcessChannel());
+  return connection;
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      status.error_message());
+}
+
+}  // namespace lapidary::cli

@@ -1,0 +1,150 @@
+#include "deploy/cli/json_output.h"
+
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+
+namespace lapidary::cli {
+namespace {
+
+// A float as the shortest decimal that gives it back: -3.2, not
+// -3.200000047683716.
+double Shortest(float value) {
+  double shortest = value;
+  for (int digits = 6; digits <= 9; ++digits) {
+    const std::string text = absl::StrFormat("%.*g", digits, value);
+    float parsed = 0;
+    if (absl::SimpleAtof(text, &parsed) && parsed == value &&
+        absl::SimpleAtod(text, &shortest)) {
+      break;
+    }
+  }
+  return shortest;
+}
+
+// Milliseconds and rates need no more than a thousandth.
+double Rounded(double value) {
+  double rounded = value;
+  if (!absl::SimpleAtod(absl::StrFormat("%.3f", value), &rounded)) return value;
+  return rounded;
+}
+
+}  // namespace
+
+OutputJson ToJson(const v1::Token& token) {
+  OutputJson json = {{"id", token.id()}};
+  if (token.has_logprob()) json["logprob"] = Shortest(token.logprob());
+  if (token.top_size() > 0) {
+    OutputJson& top = json["top"] = OutputJson::array();
+    for (const v1::TokenLogprob& candidate : token.top()) {
+      top.push_back(
+          {{"id", candidate.id()}, {"logprob", Shortest(candidate.logprob())}});
+    }
+  }
+  return json;
+}
+
+OutputJson ToJson(const v1::Usage& usage) {
+  return {{"prompt_tokens", usage.prompt_tokens()},
+          {"completion_tokens", usage.completion_tokens()}};
+}
+
+OutputJson ToJson(const v1::Timings& timings) {
+  return {
+      {"queue_ms", Rounded(timings.queue_ms())},
+      {"prefill_ms", Rounded(timings.prefill_ms())},
+      {"time_to_first_token_ms", Rounded(timings.time_to_first_token_ms())},
+      {"decode_ms", Rounded(timings.decode_ms())},
+      {"prefill_tokens_per_second",
+       Rounded(timings.prefill_tokens_per_second())},
+      {"decode_tokens_per_second", Rounded(timings.decode_tokens_per_second())},
+      {"ple_ms", Rounded(timings.ple_ms())},
+      {"ple_share", timings.ple_share()},
+      {"steps", timings.steps()},
+  };
+}
+
+OutputJson ToJson(const v1::Model& model) {
+  return {
+      {"name", model.name()},
+      {"architecture", model.architecture()},
+      {"weight_dtype", model.weight_dtype()},
+      {"context_tokens", model.context_tokens()},
+      {"vocabulary", model.vocabulary()},
+      {"text_vocabulary", model.text_vocabulary()},
+      {"layers", model.layers()},
+      {"parameters",
+       {{"text", model.parameters().text()},
+        {"vision", model.parameters().vision()},
+        {"audio", model.parameters().audio()},
+        {"ple", model.parameters().ple()}}},
+  };
+}
+
+OutputJson ToJson(const v1::StatusResponse& status) {
+  OutputJson roles = OutputJson::array();
+  for (const v1::Role& role : status.roles()) {
+    roles.push_back({{"name", role.name()},
+                     {"alive", role.alive()},
+                     {"restarts", role.restarts()},
+                     {"reason", role.reason()}});
+  }
+  const v1::Memory& memory = status.memory();
+  const v1::Queue& queue = status.queue();
+  const v1::PleCache& ple = status.ple();
+  return {
+      {"uptime_seconds", Rounded(status.uptime_seconds())},
+      {"roles", roles},
+      {"memory",
+       {{"weights_mapped", memory.weights_mapped()},
+        {"weights_resident", memory.weights_resident()},
+        {"kv_in_use", memory.kv_in_use()},
+        {"kv_total", memory.kv_total()},
+        {"kv_pages_in_use", memory.kv_pages_in_use()},
+        {"kv_pages_total", memory.kv_pages_total()},
+        {"kv_page_bytes", memory.kv_page_bytes()},
+        {"ple_block_cache", memory.ple_block_cache()},
+        {"scratch", memory.scratch()},
+        {"process_resident", memory.process_resident()}}},
+      {"queue",
+       {{"queued", queue.queued()},
+        {"running", queue.running()},
+        {"max_queued", queue.max_queued()},
+        {"max_running", queue.max_running()},
+        {"accepted", queue.accepted()},
+        {"refused", queue.refused()},
+        {"completed", queue.completed()},
+        {"cancelled", queue.cancelled()},
+        {"failed", queue.failed()},
+        {"steps", queue.steps()},
+        {"prompt_tokens", queue.prompt_tokens()},
+        {"completion_tokens", queue.completion_tokens()}}},
+      {"ple",
+       {{"reads", ple.reads()},
+        {"rows", ple.rows()},
+        {"cache_hits", ple.cache_hits()},
+        {"cache_misses", ple.cache_misses()},
+        {"hit_rate", ple.hit_rate()},
+        {"bytes_read", ple.bytes_read()},
+        {"cache_bytes", ple.cache_bytes()},
+        {"cache_capacity", ple.cache_capacity()},
+        {"read_us_p50", Rounded(ple.read_us_p50())},
+        {"read_us_p99", Rounded(ple.read_us_p99())},
+        {"read_us_max", Rounded(ple.read_us_max())}}},
+  };
+}
+
+std::string NameOf(v1::StopReason reason) {
+  const std::string name = v1::StopReason_Name(reason);
+  return absl::AsciiStrToLower(absl::StripPrefix(name, "STOP_REASON_"));
+}
+
+std::string ToLine(const OutputJson& json) {
+  return json.dump(-1, ' ', false, OutputJson::error_handler_t::replace);
+}
+
+}  // namespace lapidary::cli

@@ -1,0 +1,101 @@
+#include "deploy/cli/node_flags.h"
+
+#include <sys/stat.h>
+
+#include "absl/strings/str_cat.h"
+#include "storage/model_files.h"
+
+namespace lapidary::cli {
+namespace {
+
+bool Exists(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0;
+}
+
+}  // namespace
+
+absl::Status CheckPackedFolder(const std::string& folder) {
+  if (!Exists(folder)) {
+    return absl::NotFoundError(absl::StrCat(
+        folder, ": no such folder; a packed model is made by: lapidary pack ",
+        "HF_DIR ", folder));
+  }
+  const bool packed = Exists(absl::StrCat(folder, "/", kManifestFile)) ||
+                      Exists(absl::StrCat(folder, "/", kUnfinishedFile)) ||
+                      Exists(absl::StrCat(folder, "/", kWeightsFolder));
+  if (!packed && Exists(absl::StrCat(folder, "/", kConfigFile))) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        folder, " is a Hugging Face folder, not a packed model; pack it ",
+        "first: lapidary pack ", folder, " OUT"));
+  }
+  return absl::OkStatus();
+}
+
+void NodeFlags::DefineCompute(FlagSet* flags) {
+  flags->Section("Machine");
+  flags->Integer("threads", "Threads that compute; 0 takes one per processor.",
+                 0, 4096, &threads_);
+  flags->Bytes("kv-memory",
+               "Most memory for keys and values of all requests together; it "
+               "is taken as it is needed.",
+               &options_.kv_memory_bytes);
+  flags->Choice("kv-dtype", {"f32", "bf16"},
+                "Precision of keys and values; bf16 halves their memory.",
+                &kv_dtype_);
+  flags->Bytes("ple-cache",
+               "Memory that caches rows of the per-layer embedding table; the "
+               "table itself stays on disk.",
+               &options_.ple.block_cache_bytes);
+  flags->Switch("ple-direct-io",
+                "Read the table past the system's page cache, so that nothing "
+                "of it stays in memory but --ple-cache.",
+                &options_.ple.direct_io);
+  flags->Integer("max-batch-rows",
+                 "Positions of one step, prompts' and answers' together. More "
+                 "make prompts faster and each step longer.",
+                 1, 65536, &max_batch_rows_);
+  flags->Switch("trim-prefill",
+                "Stop prompt positions whose logits nobody reads at the last "
+                "layer that owns keys and values.",
+                &options_.trim_prefill);
+  flags->Switch("verify",
+                "Read all weights and compare their checksums before the "
+                "first answer.",
+                &options_.verify_weights);
+}
+
+void NodeFlags::DefineServing(FlagSet* flags) {
+  flags->Section("Clients");
+  flags->Integer("max-running", "Requests that are answered at once.", 1, 65536,
+                 &max_running_);
+  flags->Integer("max-queued",
+                 "Requests that may wait; more are refused with "
+                 "RESOURCE_EXHAUSTED.",
+                 0, 1 << 24, &max_queued_);
+  flags->Integer("default-max-tokens",
+                 "Longest answer where a request does not say.", 1, 1 << 24,
+                 &default_max_tokens_);
+  flags->Bytes("max-message", "Largest request.", &options_.max_message_bytes);
+  flags->Bytes("max-text", "Largest text in a request.",
+               &options_.max_text_bytes);
+}
+
+absl::StatusOr<NodeOptions> NodeFlags::Options(
+    const std::string& model_folder) const {
+  if (absl::Status folder = CheckPackedFolder(model_folder); !folder.ok()) {
+    return folder;
+  }
+  NodeOptions options = options_;
+  options.model_folder = model_folder;
+  options.threads = static_cast<int>(threads_);
+  options.max_batch_rows = max_batch_rows_;
+  options.max_running = static_cast<int>(max_running_);
+  options.max_queued = static_cast<int>(max_queued_);
+  options.default_max_tokens = static_cast<int32_t>(default_max_tokens_);
+  options.kv_dtype =
+      kv_dtype_ == "bf16" ? kernels::DType::kBf16 : kernels::DType::kF32;
+  return options;
+}
+
+}  // namespace lapidary::cli

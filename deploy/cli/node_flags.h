@@ -1,0 +1,45 @@
+// The flags that shape a node, shared by lapidaryd and by the commands that
+// start a node inside themselves.
+#ifndef LAPIDARY_DEPLOY_CLI_NODE_FLAGS_H_
+#define LAPIDARY_DEPLOY_CLI_NODE_FLAGS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "actors/node.h"
+#include "deploy/cli/flags.h"
+
+namespace lapidary::cli {
+
+// Values of the flags, until they become NodeOptions.
+class NodeFlags {
+ public:
+  // Threads, memory, precision of the cache: what changes one answer's cost.
+  void DefineCompute(FlagSet* flags);
+  // Batch, queue and limits: what matters with many clients.
+  void DefineServing(FlagSet* flags);
+
+  // The options for serving the packed model in `model_folder`.
+  //
+  // Errors: those of CheckPackedFolder.
+  absl::StatusOr<NodeOptions> Options(const std::string& model_folder) const;
+
+ private:
+  NodeOptions options_;
+  int64_t threads_ = options_.threads;
+  int64_t max_batch_rows_ = options_.max_batch_rows;
+  int64_t max_running_ = options_.max_running;
+  int64_t max_queued_ = options_.max_queued;
+  int64_t default_max_tokens_ = options_.default_max_tokens;
+  std::string kv_dtype_ = "f32";
+};
+
+// OK if `folder` looks like a packed model. NOT_FOUND if it is not there,
+// FAILED_PRECONDITION for a Hugging Face folder; both say how to pack one.
+absl::Status CheckPackedFolder(const std::string& folder);
+
+}  // namespace lapidary::cli
+
+#endif  // LAPIDARY_DEPLOY_CLI_NODE_FLAGS_H_

@@ -1,0 +1,76 @@
+// lapidary pack: a Hugging Face folder into the form that is served.
+#include "storage/pack.h"
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "deploy/cli/command.h"
+#include "deploy/cli/progress.h"
+
+namespace lapidary::cli {
+namespace {
+
+class PackCommand : public Command {
+ public:
+  CommandHelp Help() const override {
+    return {
+        "pack",
+        "makes a model that can be served out of a Hugging Face folder",
+        "HF_DIR OUT",
+        "HF_DIR holds config.json, model.safetensors (or shards and their "
+        "index) and tokenizer.model, as published. OUT is made; packing "
+        "streams, so its memory does not grow with the model. Killed at any "
+        "time, it leaves a folder that is refused until pack has been run "
+        "again.",
+        {"lapidary pack gemma-3n-E2B-it e2b",
+         "lapidary pack gemma-3n-E2B-it e2b-exact --dtype=f32"},
+    };
+  }
+
+  void DefineFlags(FlagSet* flags) override {
+    flags->Choice("dtype", {"bf16", "f32"},
+                  "Precision of the matrices. f32 is exact and twice the "
+                  "size; the published checkpoints are bf16.",
+                  &dtype_);
+    flags->Choice("chat-template", {"check", "gemma3n"},
+                  "check refuses a folder whose chat template is not Gemma "
+                  "3n's; gemma3n uses Gemma 3n's whatever the folder says.",
+                  &template_);
+  }
+
+  absl::Status Run(const std::vector<std::string>& arguments) override {
+    if (arguments.size() != 2) {
+      return UsageError("two folders are wanted: HF_DIR and OUT");
+    }
+    Progress progress("packing");
+    PackOptions options;
+    options.source = arguments[0];
+    options.target = arguments[1];
+    options.dtype =
+        dtype_ == "f32" ? kernels::DType::kF32 : kernels::DType::kBf16;
+    options.assume_gemma3n_template = template_ == "gemma3n";
+    options.progress = [&progress](absl::string_view step, uint64_t done,
+                                   uint64_t total) {
+      progress.Update(step, done, total);
+    };
+    if (absl::Status packed = Pack(options); !packed.ok()) return packed;
+    progress.End();
+    std::cout << "packed " << options.target << "; ask it something: lapidary "
+              << "run " << options.target << " \"…\"\n";
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string dtype_ = "bf16";
+  std::string template_ = "check";
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakePackCommand() {
+  return std::make_unique<PackCommand>();
+}
+
+}  // namespace lapidary::cli

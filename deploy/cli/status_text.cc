@@ -1,0 +1,112 @@
+#include "deploy/cli/status_text.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "deploy/cli/connection.h"
+#include "deploy/cli/progress.h"
+#include "grpcpp/client_context.h"
+
+namespace lapidary::cli {
+namespace {
+
+constexpr std::chrono::seconds kPatience(30);
+
+std::string Line(absl::string_view label, absl::string_view text) {
+  return absl::StrFormat("%-10s%s\n", label, text);
+}
+
+}  // namespace
+
+absl::StatusOr<NodeReport> AskForReport(v1::Lapidary::Stub* stub) {
+  NodeReport report;
+  grpc::ClientContext for_models, for_status;
+  for_models.set_deadline(std::chrono::system_clock::now() + kPatience);
+  for_status.set_deadline(std::chrono::system_clock::now() + kPatience);
+  absl::Status status =
+      FromGrpc(stub->ListModels(&for_models, {}, &report.models));
+  if (!status.ok()) return status;
+  status = FromGrpc(stub->Status(&for_status, {}, &report.status));
+  if (!status.ok()) return status;
+  return report;
+}
+
+std::string ModelsText(const v1::ListModelsResponse& models) {
+  std::string text;
+  for (const v1::Model& model : models.models()) {
+    absl::StrAppend(
+        &text,
+        Line("model",
+             absl::StrFormat("%s, %s, %s, %d layers, context %d tokens",
+                             model.name(), model.architecture(),
+                             model.weight_dtype(), model.layers(),
+                             model.context_tokens())),
+        Line("", absl::StrFormat(
+                     "parameters: text %d, PLE %d, vision %d, "
+                     "audio %d",
+                     model.parameters().text(), model.parameters().ple(),
+                     model.parameters().vision(), model.parameters().audio())));
+  }
+  return text;
+}
+
+std::string RolesText(const v1::StatusResponse& status) {
+  std::string names;
+  std::string troubles;
+  for (const v1::Role& role : status.roles()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", role.name(),
+                    role.alive() ? "" : " (down)");
+    if (role.restarts() > 0 || !role.alive()) {
+      absl::StrAppend(
+          &troubles,
+          Line("", absl::StrFormat("%s: restarted %d times; %s", role.name(),
+                                   role.restarts(), role.reason())));
+    }
+  }
+  return absl::StrCat(Line("roles", names), troubles);
+}
+
+std::string MemoryText(const v1::StatusResponse& status) {
+  const v1::Memory& memory = status.memory();
+  return absl::StrCat(
+      Line("memory", absl::StrFormat("%9s  the whole process, resident",
+                                     HumanBytes(memory.process_resident()))),
+      Line("", absl::StrFormat("%9s  text weights, resident (%s mapped)",
+                               HumanBytes(memory.weights_resident()),
+                               HumanBytes(memory.weights_mapped()))),
+      Line("", absl::StrFormat("%9s  PLE cache (the table is on disk)",
+                               HumanBytes(memory.ple_block_cache()))),
+      Line("", absl::StrFormat("%9s  keys and values, in use (%s at most)",
+                               HumanBytes(memory.kv_in_use()),
+                               HumanBytes(memory.kv_total()))),
+      Line("",
+           absl::StrFormat("%9s  work space", HumanBytes(memory.scratch()))));
+}
+
+std::string WorkText(const v1::StatusResponse& status) {
+  const v1::Queue& queue = status.queue();
+  const v1::PleCache& ple = status.ple();
+  return absl::StrCat(
+      Line("requests",
+           absl::StrFormat("%d running of %d, %d waiting of %d; %d done, %d "
+                           "cancelled, %d failed, %d refused",
+                           queue.running(), queue.max_running(), queue.queued(),
+                           queue.max_queued(), queue.completed(),
+                           queue.cancelled(), queue.failed(), queue.refused())),
+      Line("tokens", absl::StrFormat("%d of prompts, %d of answers, in %d "
+                                     "steps",
+                                     queue.prompt_tokens(),
+                                     queue.completion_tokens(), queue.steps())),
+      Line("PLE", absl::StrFormat("%d rows in %d reads; blocks %.0f%% from "
+                                  "the cache, %s from disk",
+                                  ple.rows(), ple.reads(), 100 * ple.hit_rate(),
+                                  HumanBytes(ple.bytes_read()))),
+      Line("", absl::StrFormat("a read takes %.0f us (median), %.0f us (99%%), "
+                               "%.0f us (longest)",
+                               ple.read_us_p50(), ple.read_us_p99(),
+                               ple.read_us_max())),
+      Line("up", absl::StrFormat("%.0f s", status.uptime_seconds())));
+}
+
+}  // namespace lapidary::cli

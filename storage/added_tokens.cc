@@ -296,7 +296,7 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(
   return tokens;
 }
 
-bool IsControlToken(const AddedToken& token) {
+bool IsControlName(absl::string_view name) {
   static const auto* const kNames =
       new std::set<absl::string_view>{"<pad>",
                                       "<eos>",
@@ -312,8 +312,7 @@ bool IsControlToken(const AddedToken& token) {
                                       "<end_of_audio>",
                                       "<image_soft_token>",
                                       "<audio_soft_token>"};
-  if (token.special || kNames->count(token.content) > 0) return true;
-  absl::string_view name = token.content;
+  if (kNames->count(name) > 0) return true;
   if (!absl::ConsumePrefix(&name, "<unused") ||
       !absl::ConsumeSuffix(&name, ">") || name.empty()) {
     return false;

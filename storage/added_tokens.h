@@ -41,9 +41,9 @@ struct AddedToken {
 absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(
     const std::string& folder, int32_t id_limit);
 
-// Whether a token steers the model rather than stands for text: `special`, or
-// by name one that Gemma's vocabulary reserves without the flag.
-bool IsControlToken(const AddedToken& token);
+// Whether Gemma's vocabulary reserves a name to steer the model rather than to
+// stand for text. Not every such token has the flag `special`.
+bool IsControlName(absl::string_view name);
 
 // Finds tokens in texts: at each position the longest, from left to right. Time
 // is linear in the text times the longest token.

@@ -32,7 +32,7 @@ class Rendering {
 };
 
 absl::StatusOr<std::string> SystemText(const ChatMessage& system) {
-  if (system.form == ChatMessage::Form::kMissing || system.parts.empty() ||
+  if (system.form == ChatMessage::Form::kOther || system.parts.empty() ||
       system.parts[0].kind != ChatPart::Kind::kText) {
     return absl::InvalidArgumentError(
         "the content of a system message must be a text, or a list whose first "
@@ -43,7 +43,7 @@ absl::StatusOr<std::string> SystemText(const ChatMessage& system) {
 
 absl::Status RenderTurn(const ChatMessage& message, absl::string_view prefix,
                         Rendering* rendering) {
-  if (message.form == ChatMessage::Form::kMissing) {
+  if (message.form == ChatMessage::Form::kOther) {
     return absl::InvalidArgumentError("Invalid content type");
   }
   rendering->Control("<start_of_turn>");

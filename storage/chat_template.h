@@ -34,9 +34,9 @@ struct ChatPart {
 struct ChatMessage {
   // The forms of `content` in Hugging Face's messages.
   enum class Form {
-    kString,   // exactly one part, a text
-    kList,     // any parts
-    kMissing,  // None: an error wherever it is needed
+    kString,  // exactly one part, a text
+    kList,    // any parts; none for a content of None
+    kOther,   // a number, say: an error wherever it is needed
   };
   std::string role;
   Form form = Form::kString;

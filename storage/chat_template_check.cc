@@ -157,6 +157,9 @@ absl::StatusOr<std::optional<std::string>> TemplateInJson(
   if (!text.ok()) return text.status();
   absl::StatusOr<Json> json = ParseJson(*text, name);
   if (!json.ok()) return json.status();
+  if (!json->is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, " is not an object"));
+  }
   JsonFields fields(*json, name);
   if (!fields.Has("chat_template")) return std::nullopt;
   std::string found = fields.String("chat_template", "");

@@ -102,7 +102,8 @@ void Tokenizer::TakePieces(const std::vector<VocabularyPiece>& pieces) {
       token.byte = ByteOf(token.piece);
     }
     token.control = pieces[id].kind == VocabularyPiece::Kind::kControl ||
-                    pieces[id].kind == VocabularyPiece::Kind::kUnknown;
+                    pieces[id].kind == VocabularyPiece::Kind::kUnknown ||
+                    IsControlName(token.piece);
     token.merged = !token.control && token.byte < 0;
     ids_[token.piece] = static_cast<int32_t>(id);
   }
@@ -120,8 +121,10 @@ void Tokenizer::TakeAddedTokens(const std::vector<AddedToken>& added) {
       here = Token();
       here.piece = token.content;
     }
+    here.added = true;
     here.special = token.special;
-    here.control = here.control || IsControlToken(token);
+    here.control =
+        here.control || token.special || IsControlName(token.content);
     // Raw text that spells a raw token is never left to merging, unless by
     // spaces.
     here.merged =
@@ -159,6 +162,12 @@ absl::Status Tokenizer::FindNamedTokens() {
       return absl::InvalidArgumentError(
           absl::StrCat("the tokenizer has no token ", name,
                        "; is this a Gemma 3n model's folder?"));
+    }
+    if (!tokens_[*found].added) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name,
+                       " is not among the added tokens: no template "
+                       "could write it"));
     }
     *id = *found;
   }

@@ -116,6 +116,7 @@ class Tokenizer {
   struct Token {
     std::string piece;
     int16_t byte = -1;  // of a byte token
+    bool added = false;
     bool special = false;
     bool control = false;
     bool merged = false;  // by merging made or taken

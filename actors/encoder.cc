@@ -1,0 +1,19 @@
+#include "actors/encoder.h"
+
+#include "actors/process_memory.h"
+
+namespace lapidary {
+
+EncoderActor::behavior_type Encoder(EncoderActor::pointer,
+                                    std::shared_ptr<const ServedModel> model) {
+  return {
+      [](const Start&) { return Started{}; },
+      [model](const Encode& encode) { return EncodeRequest(*model, encode); },
+      [model](const StatusQuery&) {
+        return ProcessStatus{ProcessResidentBytes(),
+                             MappedResidentBytes(model->folder)};
+      },
+  };
+}
+
+}  // namespace lapidary

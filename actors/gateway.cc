@@ -1,0 +1,149 @@
+#include "actors/gateway.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/unary_calls.h"
+
+namespace lapidary {
+namespace {
+
+// Ends a call that is refused at the door.
+class RefusedStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  explicit RefusedStream(const absl::Status& status) {
+    Finish(ToGrpcStatus(status));
+  }
+  void OnDone() override { delete this; }
+};
+
+class RefusedCall : public grpc::ServerUnaryReactor {
+ public:
+  explicit RefusedCall(const absl::Status& status) {
+    Finish(ToGrpcStatus(status));
+  }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace
+
+GatewayService::GatewayService(caf::actor_system& system,
+                               std::shared_ptr<CallContext> context,
+                               int max_calls, v1::ListModelsResponse models,
+                               std::function<v1::StatusResponse()> status)
+    : system_(system),
+      context_(std::move(context)),
+      max_calls_(max_calls),
+      open_calls_(std::make_shared<std::atomic<int>>(0)),
+      models_(models.SerializeAsString()),
+      status_(std::move(status)) {}
+
+bool GatewayService::Enter() {
+  if (open_calls_->fetch_add(1) < max_calls_) return true;
+  open_calls_->fetch_sub(1);
+  return false;
+}
+
+absl::Status GatewayService::TooManyCalls() const {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(max_calls_,
+                   " calls are open, the most that this node takes; try again "
+                   "later"));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::StartStream(
+    Task task, grpc::CallbackServerContext* context,
+    const grpc::ByteBuffer& request) {
+  if (!Enter()) return new RefusedStream(TooManyCalls());
+  auto stream = std::make_shared<ResponseStream>(
+      [open = open_calls_] { open->fetch_sub(1); });
+  CallRequest call{{task, ToString(request)}, context->deadline()};
+  StreamCallActor actor =
+      system_.spawn(StreamCall, context_, std::move(call), stream);
+  stream->Attach(caf::actor_cast<CallActor>(actor), stream);
+  caf::anon_send(actor, Start{});
+  return stream.get();
+}
+
+std::shared_ptr<UnaryCall> GatewayService::NewUnaryCall(
+    grpc::ByteBuffer* response) {
+  if (!Enter()) return nullptr;
+  auto call = std::make_shared<UnaryCall>(
+      response, [open = open_calls_] { open->fetch_sub(1); });
+  call->Attach(call);
+  return call;
+}
+
+grpc::ServerUnaryReactor* GatewayService::StartEncode(
+    Task task, const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  auto call = NewUnaryCall(response);
+  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  caf::actor actor = system_.spawn(EncodeCall, context_,
+                                   Encode{task, ToString(request)}, call);
+  caf::anon_send(actor, Start{});
+  return call.get();
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::Generate(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return StartStream(Task::kGenerate, context, *request);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::Score(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return StartStream(Task::kScore, context, *request);
+}
+
+grpc::ServerUnaryReactor* GatewayService::Tokenize(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return StartEncode(Task::kTokenize, *request, response);
+}
+
+grpc::ServerUnaryReactor* GatewayService::Detokenize(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return StartEncode(Task::kDetokenize, *request, response);
+}
+
+grpc::ServerUnaryReactor* GatewayService::ListModels(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer*,
+    grpc::ByteBuffer* response) {
+  auto call = NewUnaryCall(response);
+  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  call->Answer(models_);
+  return call.get();
+}
+
+grpc::ServerUnaryReactor* GatewayService::Status(grpc::CallbackServerContext*,
+                                                 const grpc::ByteBuffer*,
+                                                 grpc::ByteBuffer* response) {
+  auto call = NewUnaryCall(response);
+  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  caf::actor actor = system_.spawn(StatusCall, context_, status_(), call);
+  caf::anon_send(actor, Start{});
+  return call.get();
+}
+
+GatewayActor::behavior_type Gateway(
+    GatewayActor::stateful_pointer<GatewayState> self, DirectoryActor directory,
+    std::set<std::string> needed,
+    std::function<void(bool serving)> set_health) {
+  self->state.needed = std::move(needed);
+  self->state.set_health = std::move(set_health);
+  return {
+      [self](const RoleEvent& event, const caf::strong_actor_ptr&) {
+        GatewayState& state = self->state;
+        if (state.needed.count(event.role) == 0) return;
+        if (event.alive) {
+          state.alive.insert(event.role);
+        } else {
+          state.alive.erase(event.role);
+        }
+        state.set_health(state.alive == state.needed);
+      },
+      [self, directory](const Start&) { self->send(directory, Subscribe{}); },
+  };
+}
+
+}  // namespace lapidary

@@ -1,0 +1,351 @@
+// Everything that crosses from one actor to another.
+//
+// In a process these structs travel by reference: CAF shares them, tensors
+// inside share their bytes, and nothing is serialized. Between processes they
+// take the form of messages_wire.h. Handlers take `const T&`.
+//
+//   client    Encode         ─► encoder ─► Encoded                client
+//   client    Submit, Cancel ─► sequencer ─► Accepted,
+//                                            Progress…, Ended     client
+//   sequencer PleRead        ─► ple_server ─► PleRows             sequencer
+//   sequencer Step, Release  ─► stage ─► StepResult, StageGauges  sequencer
+//   directory RoleEvent      ─► whoever subscribed
+//
+// A "client" is the actor of one call (call.h). Sequences are named by a
+// number that the client's side makes up; unique within a node's life.
+#ifndef LAPIDARY_ACTORS_MESSAGES_H_
+#define LAPIDARY_ACTORS_MESSAGES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "caf/all.hpp"
+#include "kernels/sampling/sampler.h"
+#include "kernels/tensor.h"
+#include "kernels/text/config.h"
+
+namespace lapidary {
+
+using SequenceId = uint64_t;
+
+// --- Client and encoder -----------------------------------------------------
+
+enum class Task : uint8_t {
+  kGenerate = 0,
+  kScore = 1,
+  kTokenize = 2,
+  kDetokenize = 3,
+};
+
+// A client's request as it came: the serialized message of lapidary.proto that
+// the task's call takes.
+struct Encode {
+  Task task = Task::kGenerate;
+  std::string request;
+};
+
+// --- Client and sequencer ---------------------------------------------------
+
+// A request, checked and in token ids.
+struct Submit {
+  SequenceId sequence = 0;
+  Task task = Task::kGenerate;
+  std::vector<int32_t> tokens;  // prompt (scoring: all that is scored)
+  kernels::SamplingParams sampling;
+  int32_t max_tokens = 0;        // ≥ 1; scoring: 0
+  std::vector<int32_t> eos_ids;  // any of them ends the answer
+  // Most probable tokens to return with each token; -1: not even its own
+  // log-probability.
+  int32_t top_logprobs = -1;
+  // Nanoseconds that are left of the call's own deadline, and of the request's
+  // time limit; 0: none.
+  int64_t deadline_ns = 0;
+  int64_t time_limit_ns = 0;
+  // Nanoseconds since the request arrived at the gateway.
+  int64_t age_ns = 0;
+};
+
+// The sequencer's answer to Submit. If the status is OK, an Ended will follow;
+// if not, nothing will.
+struct Accepted {
+  absl::Status status;
+};
+
+// The encoder's answer to Encode.
+struct Encoded {
+  absl::Status status;
+  // Generate and Score.
+  Submit submit;
+  std::vector<std::string> stop;    // stop strings
+  int32_t continuation_tokens = 0;  // the last so many of submit.tokens
+  // Tokenize and Detokenize: the serialized response.
+  std::string reply;
+};
+
+// Ends a sequence; answered by Ended, unless it has ended already.
+struct Cancel {
+  SequenceId sequence = 0;
+  // True: the answer is complete for its client (a stop string was met).
+  bool complete = false;
+};
+
+struct TokenResult {
+  int32_t id = 0;
+  std::optional<float> logprob;
+  std::vector<kernels::TokenLogProb> top;
+};
+
+// Tokens that were drawn, or the next ones that were scored.
+struct Progress {
+  SequenceId sequence = 0;
+  std::vector<TokenResult> tokens;
+};
+
+enum class EndReason : uint8_t {
+  kFailed = 0,  // see Ended::status
+  kEos = 1,
+  kStopString = 2,
+  kMaxTokens = 3,
+  kTimeLimit = 4,
+  kScored = 5,
+};
+
+// Times of one sequence, in nanoseconds.
+struct SequenceTimings {
+  int64_t queue = 0;        // arrival to first step
+  int64_t prefill = 0;      // first step to first token
+  int64_t decode = 0;       // first token to last
+  int64_t steps_total = 0;  // the steps it had a part in, added up
+  int64_t ple_wait = 0;     // it could not join a step for want of rows
+  int32_t steps = 0;
+};
+
+// The last message about a sequence.
+struct Ended {
+  SequenceId sequence = 0;
+  EndReason reason = EndReason::kFailed;
+  absl::Status status;  // not OK if and only if reason is kFailed
+  int32_t prompt_tokens = 0;
+  int32_t completion_tokens = 0;
+  SequenceTimings timings;
+};
+
+// --- Sequencer and PLE server -----------------------------------------------
+
+struct PleRead {
+  std::vector<int32_t> ids;
+  kernels::text::LayerRange layers;
+};
+
+struct PleRows {
+  absl::Status status;
+  kernels::Tensor rows;  // [ids][layers][P]
+};
+
+// --- Sequencer and stage ----------------------------------------------------
+
+// What a stage must know of a sequence before its first rows.
+struct SequenceStart {
+  int64_t max_positions = 0;  // pages for so many are taken now
+  kernels::SamplingParams sampling;
+  uint64_t drawn = 0;  // tokens drawn before: 0 unless it is replayed
+};
+
+// What a step does for one sequence.
+struct StepRows {
+  SequenceId sequence = 0;
+  std::optional<SequenceStart> start;
+  int32_t first_position = 0;
+  std::vector<int32_t> token_ids;  // [rows]
+  kernels::Tensor ple_rows;        // [rows][layers][P]
+  bool is_prompt = false;          // tokens that the sampler has not seen
+  bool sample = false;             // draw a token from the last row
+  // Scoring: for each row the token whose log-probability is wanted, -1 for
+  // none. Empty: nothing is scored.
+  std::vector<int32_t> targets;
+  int32_t top_logprobs = -1;  // as in Submit
+};
+
+struct Step {
+  uint64_t number = 0;
+  kernels::text::LayerRange layers;
+  std::vector<StepRows> sequences;
+};
+
+struct StepRowsResult {
+  SequenceId sequence = 0;
+  absl::Status status;  // not OK: the stage has forgotten the sequence
+  std::optional<TokenResult> sampled;
+  std::vector<TokenResult> scored;  // one for each wanted target
+};
+
+// What a stage holds.
+struct StageGauges {
+  int64_t pages_in_use = 0;
+  int64_t pages_total = 0;
+  uint64_t page_bytes = 0;
+  uint64_t scratch_bytes = 0;
+  int64_t sequences = 0;
+};
+
+struct StepResult {
+  uint64_t number = 0;
+  std::vector<StepRowsResult> sequences;  // in the order of the step's
+  int64_t compute_ns = 0;
+  StageGauges gauges;
+};
+
+// Forgets sequences and frees their pages; unknown ones are ignored. Answered
+// by StageGauges.
+struct Release {
+  std::vector<SequenceId> sequences;
+  bool all = false;  // whatever the stage holds
+};
+
+// --- Directory --------------------------------------------------------------
+
+// A role was taken up or lost. In a process the actor's handle goes with it as
+// the message's second element (null when lost).
+struct RoleEvent {
+  std::string role;  // "stage", "ple_server", …
+  bool alive = false;
+  uint64_t incarnation = 0;  // grows with every start
+  std::string reason;        // why it was lost
+  StageGauges gauges;        // of a stage
+};
+
+// --- Status -----------------------------------------------------------------
+
+struct SequencerStatus {
+  int32_t queued = 0, running = 0, max_queued = 0, max_running = 0;
+  uint64_t accepted = 0, refused = 0, completed = 0, cancelled = 0, failed = 0;
+  uint64_t steps = 0, prompt_tokens = 0, completion_tokens = 0;
+  StageGauges stage;
+};
+
+struct PleStatus {
+  uint64_t reads = 0, rows = 0, cache_hits = 0, cache_misses = 0;
+  uint64_t bytes_read = 0, cache_bytes = 0, cache_capacity = 0;
+  double read_us_p50 = 0, read_us_p99 = 0, read_us_max = 0;
+  std::vector<std::pair<double, uint64_t>> latency;  // upper µs, count
+};
+
+struct RoleStatus {
+  std::string role;
+  bool alive = false;
+  int32_t restarts = 0;
+  std::string reason;
+};
+
+struct DirectoryStatus {
+  std::vector<RoleStatus> roles;
+};
+
+// Of the process, as its encoder measured it.
+struct ProcessStatus {
+  uint64_t resident = 0;          // bytes
+  uint64_t weights_resident = 0;  // of the mapped weight files
+};
+
+// Asks an actor for its status; each answers with a type of its own.
+struct StatusQuery {};
+
+// --- Within a process only --------------------------------------------------
+
+// Asks a fresh actor to get ready; answered once by Started.
+struct Start {};
+
+struct Started {
+  absl::Status status;
+  StageGauges gauges;  // of a stage
+};
+
+// The directory's answer to a lookup goes with the handle, or null.
+struct Lookup {
+  std::string role;
+};
+
+// The sender wants every RoleEvent from now on, and those of roles that are
+// already alive.
+struct Subscribe {};
+
+// Makes an actor look at its clock.
+struct Tick {};
+
+// From gRPC's threads to the actor of a call: so many messages more may be
+// pushed; and, the client is gone or the call is over.
+struct Credit {
+  int32_t messages = 0;
+};
+struct Disconnected {};
+
+using ClientActor =
+    caf::typed_actor<caf::reacts_to<Progress>, caf::reacts_to<Ended>>;
+
+// What gRPC's threads send to.
+using CallActor =
+    caf::typed_actor<caf::reacts_to<Credit>, caf::reacts_to<Disconnected>>;
+
+using SubscriberActor =
+    caf::typed_actor<caf::reacts_to<RoleEvent, caf::strong_actor_ptr>>;
+
+using EncoderActor =
+    caf::typed_actor<caf::replies_to<Start>::with<Started>,
+                     caf::replies_to<Encode>::with<Encoded>,
+                     caf::replies_to<StatusQuery>::with<ProcessStatus>>;
+
+using SequencerActor = SubscriberActor::extend<
+    caf::replies_to<Start>::with<Started>,
+    caf::replies_to<Submit>::with<Accepted>, caf::reacts_to<Cancel>,
+    caf::reacts_to<Tick>, caf::replies_to<StatusQuery>::with<SequencerStatus>>;
+
+using PleServerActor =
+    caf::typed_actor<caf::replies_to<Start>::with<Started>,
+                     caf::replies_to<PleRead>::with<PleRows>,
+                     caf::replies_to<StatusQuery>::with<PleStatus>>;
+
+using StageActor =
+    caf::typed_actor<caf::replies_to<Start>::with<Started>,
+                     caf::replies_to<Step>::with<StepResult>,
+                     caf::replies_to<Release>::with<StageGauges>>;
+
+using DirectoryActor =
+    caf::typed_actor<caf::reacts_to<RoleEvent, caf::strong_actor_ptr>,
+                     caf::reacts_to<Subscribe>,
+                     caf::replies_to<Lookup>::with<caf::strong_actor_ptr>,
+                     caf::replies_to<StatusQuery>::with<DirectoryStatus>>;
+
+}  // namespace lapidary
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Submit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ProcessStatus)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Disconnected)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Credit)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Accepted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Encoded)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Encode)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Cancel)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Ended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRead)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRows)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Step)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::StepResult)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Release)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::StageGauges)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::RoleEvent)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SequencerStatus)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleStatus)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::DirectoryStatus)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::StatusQuery)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Start)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Started)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Lookup)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Subscribe)
+
+#endif  // LAPIDARY_ACTORS_MESSAGES_H_

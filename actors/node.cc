@@ -1,0 +1,369 @@
+#include "actors/node.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "actors/directory.h"
+#include "actors/encoder.h"
+#include "actors/event_log.h"
+#include "actors/gateway.h"
+#include "actors/ple_server.h"
+#include "actors/sequencer.h"
+#include "actors/stage.h"
+#include "actors/supervisor.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "storage/packed_model.h"
+#include "storage/tokenizer.h"
+
+namespace lapidary {
+namespace {
+
+// What calls may be open beside those that run and wait: being encoded, or
+// asking for something else.
+constexpr int kOtherCalls = 256;
+// Light actors do next to nothing; two threads keep a busy one from holding up
+// the others.
+constexpr size_t kLightThreads = 2;
+
+struct SystemConfig : caf::actor_system_config {
+  SystemConfig() {
+    set("scheduler.policy", caf::atom("sharing"));
+    set("scheduler.max-threads", kLightThreads);
+  }
+};
+
+absl::Status Check(const NodeOptions& options) {
+  if (options.max_batch_rows < 1 || options.max_batch_rows > 65536) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_batch_rows is ", options.max_batch_rows,
+                     ", it must be in [1, 65536]"));
+  }
+  if (options.max_running < 1 || options.max_running > options.max_batch_rows) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_running is ", options.max_running,
+        ", it must be in [1, max_batch_rows = ", options.max_batch_rows, "]"));
+  }
+  if (options.max_queued < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_queued is ", options.max_queued, ", it must be at least 1"));
+  }
+  if (options.threads < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("threads is ", options.threads,
+                     ", it must be positive, or 0 for all processors"));
+  }
+  if (options.default_max_tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("default_max_tokens is ",
+                                                   options.default_max_tokens,
+                                                   ", it must be at least 1"));
+  }
+  return absl::OkStatus();
+}
+
+int ThreadsOf(const NodeOptions& options) {
+  if (options.threads > 0) return options.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// Why `address` cannot be listened on, in the system's words.
+std::string WhyNotBound(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return "it has no \":port\"";
+  std::string host = address.substr(0, colon);
+  const std::string port = address.substr(colon + 1);
+  if (host.size() > 1 && host.front() == '[') {
+    host = host.substr(1, host.size() - 2);
+  }
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  if (error != 0) return gai_strerror(error);
+  const int fd = socket(found->ai_family, SOCK_STREAM, 0);
+  std::string why = "gRPC could not open it";
+  if (fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    why = std::strerror(errno);
+  }
+  if (fd >= 0) close(fd);
+  freeaddrinfo(found);
+  return why;
+}
+
+v1::Model Describe(const PackedModel& packed) {
+  const kernels::text::TextConfig& text = packed.config().text;
+  v1::Model model;
+  model.set_name(packed.name());
+  model.set_architecture(packed.config().architecture);
+  model.set_weight_dtype(kernels::NameOf(packed.dtype()));
+  model.set_context_tokens(static_cast<int32_t>(text.max_position_embeddings));
+  model.set_vocabulary(static_cast<int32_t>(text.vocab_size));
+  model.set_text_vocabulary(
+      static_cast<int32_t>(text.vocab_size_per_layer_input));
+  model.set_layers(static_cast<int32_t>(text.num_hidden_layers));
+  model.mutable_parameters()->set_text(packed.parameters().text);
+  model.mutable_parameters()->set_ple(packed.parameters().ple);
+  model.mutable_parameters()->set_vision(packed.parameters().vision);
+  model.mutable_parameters()->set_audio(packed.parameters().audio);
+  *model.mutable_default_sampling() =
+      DefaultSampling(packed.config().generation);
+  for (int32_t id : packed.config().generation.eos_token_ids) {
+    model.add_eos_ids(id);
+  }
+  return model;
+}
+
+}  // namespace
+
+struct Node::Impl {
+  NodeOptions options;
+  EventLog log;
+  absl::Time started = absl::Now();
+  std::shared_ptr<const PackedModel> model;
+  std::shared_ptr<const ServedModel> served;
+  kernels::KvLayout kv_layout;
+  int64_t kv_pages = 0;
+
+  SystemConfig system_config;
+  std::unique_ptr<caf::actor_system> system;
+  DirectoryActor directory;
+  SupervisorActor supervisor;
+  GatewayActor gateway;
+
+  std::unique_ptr<GatewayService> service;
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;
+  std::mutex shutdown_mutex;
+
+  absl::Status OpenModel();
+  absl::Status StartActors();
+  absl::Status StartServer();
+  void Shutdown(absl::Duration grace);
+
+  std::vector<RoleSpec> Roles();
+  v1::StatusResponse OwnStatus() const;
+};
+
+absl::Status Node::Impl::OpenModel() {
+  auto packed =
+      PackedModel::Open(options.model_folder, {options.verify_weights});
+  if (!packed.ok()) return packed.status();
+  model = *std::move(packed);
+  auto tokenizer = Tokenizer::Load(model->folder());
+  if (!tokenizer.ok()) return tokenizer.status();
+  auto facts = std::make_shared<ServedModel>();
+  facts->name = model->name();
+  facts->folder = model->folder();
+  facts->config = model->config();
+  facts->tokenizer = *std::move(tokenizer);
+  facts->max_text_bytes = options.max_text_bytes;
+  facts->default_max_tokens = options.default_max_tokens;
+  served = std::move(facts);
+
+  const kernels::text::TextConfig& text = model->config().text;
+  kv_layout = kernels::KvLayout::For(text, {0, text.num_hidden_layers},
+                                     options.kv_dtype);
+  kv_pages =
+      static_cast<int64_t>(options.kv_memory_bytes / kv_layout.PageBytes());
+  if (kv_pages < kv_layout.PagesFor(1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_memory_bytes is ", options.kv_memory_bytes,
+                     ", one short sequence takes ",
+                     kv_layout.PagesFor(1) * kv_layout.PageBytes()));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<RoleSpec> Node::Impl::Roles() {
+  const kernels::text::LayerRange layers = {
+      0, model->config().text.num_hidden_layers};
+  PleServerConfig ple{model->ple_folder(), model->ple_shape(), options.ple};
+
+  StageConfig stage;
+  stage.model = model;
+  stage.layers = layers;
+  stage.options.max_rows = options.max_batch_rows;
+  stage.options.kv_dtype = options.kv_dtype;
+  stage.kv_pages = kv_pages;
+  stage.trim_prefill = options.trim_prefill;
+  stage.threads = ThreadsOf(options);
+
+  SequencerConfig sequencer;
+  sequencer.directory = directory;
+  sequencer.layers = layers;
+  sequencer.kv_layout = kv_layout;
+  sequencer.batch.max_rows = options.max_batch_rows;
+  sequencer.max_running = options.max_running;
+  sequencer.max_queued = options.max_queued;
+
+  return {
+      {"encoder",
+       [served = served](caf::actor_system& sys) {
+         return caf::actor_cast<caf::strong_actor_ptr>(
+             sys.spawn<caf::detached>(Encoder, served));
+       }},
+      {"ple_server",
+       [ple](caf::actor_system& sys) {
+         return caf::actor_cast<caf::strong_actor_ptr>(
+             sys.spawn<caf::detached>(PleServer, ple));
+       }},
+      {"stage",
+       [stage](caf::actor_system& sys) {
+         return caf::actor_cast<caf::strong_actor_ptr>(
+             sys.spawn<caf::detached>(Stage, stage));
+       }},
+      {"sequencer",
+       [sequencer](caf::actor_system& sys) {
+         return caf::actor_cast<caf::strong_actor_ptr>(
+             sys.spawn(Sequencer, sequencer));
+       }},
+  };
+}
+
+absl::Status Node::Impl::StartActors() {
+  system = std::make_unique<caf::actor_system>(system_config);
+  directory = system->spawn(Directory);
+  SupervisorConfig config;
+  config.directory = directory;
+  config.roles = Roles();
+  config.log = log;
+  supervisor = system->spawn(Supervisor, config);
+  absl::Status status;
+  caf::scoped_actor self{*system};
+  self->request(supervisor, std::chrono::minutes(10), lapidary::Start{})
+      .receive([&](const Started& started) { status = started.status; },
+               [&](caf::error& error) {
+                 status = absl::InternalError(absl::StrCat(
+                     "the actors did not start: ", system->render(error)));
+               });
+  return status;
+}
+
+v1::StatusResponse Node::Impl::OwnStatus() const {
+  v1::StatusResponse status;
+  status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - started));
+  status.mutable_memory()->set_weights_mapped(model->weight_bytes());
+  return status;
+}
+
+absl::Status Node::Impl::StartServer() {
+  auto context = std::make_shared<CallContext>();
+  context->directory = directory;
+  context->model = served;
+  v1::ListModelsResponse models;
+  *models.add_models() = Describe(*model);
+  service = std::make_unique<GatewayService>(
+      *system, std::move(context),
+      options.max_running + options.max_queued + kOtherCalls, std::move(models),
+      [this] { return OwnStatus(); });
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  // Without it a second server could share the port in silence.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  if (!options.listen_address.empty()) {
+    builder.AddListeningPort(options.listen_address,
+                             grpc::InsecureServerCredentials(), &port);
+  }
+  builder.RegisterService(service.get());
+  server = builder.BuildAndStart();
+  if (server == nullptr || (!options.listen_address.empty() && port == 0)) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.listen_address, ": ",
+                     WhyNotBound(options.listen_address),
+                     "; choose another address or stop what holds it"));
+  }
+  gateway = system->spawn(
+      Gateway, directory,
+      std::set<std::string>{"encoder", "ple_server", "stage", "sequencer"},
+      [server = server.get()](bool serving) {
+        auto* health = server->GetHealthCheckService();
+        health->SetServingStatus("", serving);
+        health->SetServingStatus(v1::Lapidary::service_full_name(), serving);
+      });
+  caf::anon_send(gateway, lapidary::Start{});
+  return absl::OkStatus();
+}
+
+// gRPC first, so that no call is without an actor; then the actors, then the
+// system, which waits for them.
+void Node::Impl::Shutdown(absl::Duration grace) {
+  std::lock_guard<std::mutex> lock(shutdown_mutex);
+  if (server != nullptr) {
+    server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+    server->Wait();
+  }
+  if (system != nullptr) {
+    for (const caf::actor& actor : {caf::actor_cast<caf::actor>(gateway),
+                                    caf::actor_cast<caf::actor>(supervisor),
+                                    caf::actor_cast<caf::actor>(directory)}) {
+      if (actor) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    }
+    gateway = nullptr;
+    supervisor = nullptr;
+    directory = nullptr;
+    system->await_all_actors_done();
+  }
+  server.reset();
+  service.reset();  // holds the directory's handle
+  system.reset();
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Node::~Node() { Shutdown(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
+  absl::Status status = Check(options);
+  if (!status.ok()) return status;
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->log = options.log ? options.log : StderrEventLog();
+  std::unique_ptr<Node> node(new Node(std::move(impl)));
+  for (auto step : {&Impl::OpenModel, &Impl::StartActors, &Impl::StartServer}) {
+    status = (node->impl_.get()->*step)();
+    if (!status.ok()) return status;
+  }
+  node->impl_->log(
+      EventLine("serving", {{"model", node->impl_->model->name()},
+                            {"address", options.listen_address},
+                            {"port", absl::StrCat(node->port())}}));
+  return node;
+}
+
+int Node::port() const { return impl_->port; }
+
+std::shared_ptr<grpc::Channel> Node::InProcessChannel() {
+  return impl_->server->InProcessChannel(grpc::ChannelArguments());
+}
+
+void Node::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
+
+absl::Status Node::KillRole(absl::string_view role) {
+  absl::Status status;
+  caf::scoped_actor self{*impl_->system};
+  self->request(impl_->supervisor, std::chrono::seconds(5),
+                lapidary::KillRole{std::string(role)})
+      .receive([&](const Started& answer) { status = answer.status; },
+               [&](caf::error& error) {
+                 status = absl::UnavailableError(impl_->system->render(error));
+               });
+  return status;
+}
+
+}  // namespace lapidary

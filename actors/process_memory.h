@@ -1,0 +1,19 @@
+// What the kernel says of this process's memory.
+#ifndef LAPIDARY_ACTORS_PROCESS_MEMORY_H_
+#define LAPIDARY_ACTORS_PROCESS_MEMORY_H_
+
+#include <cstdint>
+#include <string>
+
+namespace lapidary {
+
+// Bytes in memory now; 0 where the kernel does not tell.
+uint64_t ProcessResidentBytes();
+
+// Bytes in memory now of the files under `folder` that are mapped. Walks page
+// tables: milliseconds for gigabytes.
+uint64_t MappedResidentBytes(const std::string& folder);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_PROCESS_MEMORY_H_

@@ -1,0 +1,429 @@
+#include "actors/requests.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "actors/utf8_fields.h"
+#include "storage/chat_template.h"
+
+namespace lapidary {
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+absl::Status CheckModelName(const ServedModel& model, const std::string& name) {
+  if (name.empty() || name == model.name) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("model: \"", name,
+                                          "\" is not served here; there is \"",
+                                          model.name, "\""));
+}
+
+absl::Status CheckTextBytes(const ServedModel& model, absl::string_view field,
+                            size_t bytes) {
+  if (bytes <= model.max_text_bytes) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat(field, ": ", bytes,
+                                            " bytes of text, the limit is ",
+                                            model.max_text_bytes));
+}
+
+absl::Status CheckIds(const ServedModel& model, absl::string_view field,
+                      absl::Span<const int32_t> ids) {
+  const kernels::text::TextConfig& text = model.config.text;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int32_t id = ids[i];
+    if (id >= 0 && id < text.vocab_size_per_layer_input) continue;
+    if (id >= 0 && id < text.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, "[", i, "] is ", id, ": ids from ",
+          text.vocab_size_per_layer_input,
+          " on stand for images and sound and cannot be given as text; use an "
+          "image or audio part"));
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, "[", i, "] is ", id, ", token ids are in [0, ",
+                     text.vocab_size_per_layer_input, ")"));
+  }
+  return absl::OkStatus();
+}
+
+// --- Prompt -----------------------------------------------------------------
+
+absl::StatusOr<ChatMessage> ToChatMessage(const v1::Message& message,
+                                          const std::string& field,
+                                          size_t* bytes) {
+  std::vector<ChatPart> parts;
+  for (int i = 0; i < message.parts_size(); ++i) {
+    const v1::Part& part = message.parts(i);
+    const std::string name = absl::StrCat(field, ".parts[", i, "]");
+    switch (part.content_case()) {
+      case v1::Part::kText:
+        *bytes += part.text().size();
+        parts.push_back({ChatPart::Kind::kText, part.text()});
+        break;
+      case v1::Part::kImage:
+        return absl::UnimplementedError(absl::StrCat(
+            name,
+            ".image: no node plays the role `vision`; this server takes "
+            "text parts only"));
+      case v1::Part::kAudio:
+        return absl::UnimplementedError(absl::StrCat(
+            name,
+            ".audio: no node plays the role `audio`; this server takes "
+            "text parts only"));
+      case v1::Part::CONTENT_NOT_SET:
+        return absl::InvalidArgumentError(
+            absl::StrCat(name, " is empty; give it a text"));
+    }
+  }
+  if (parts.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ".parts is empty; a message needs a text part"));
+  }
+  if (parts.size() == 1) {
+    return ChatMessage::Text(message.role(), std::move(parts[0].text));
+  }
+  return ChatMessage::List(message.role(), std::move(parts));
+}
+
+absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
+                            bool generation_prompt) {
+  if (chat.messages_size() == 0) {
+    return absl::InvalidArgumentError(
+        "prompt.chat.messages is empty; a chat needs a message");
+  }
+  size_t bytes = 0;
+  std::vector<ChatMessage> messages;
+  for (int i = 0; i < chat.messages_size(); ++i) {
+    auto message =
+        ToChatMessage(chat.messages(i),
+                      absl::StrCat("prompt.chat.messages[", i, "]"), &bytes);
+    if (!message.ok()) return message.status();
+    messages.push_back(*std::move(message));
+  }
+  absl::Status status = CheckTextBytes(model, "prompt.chat", bytes);
+  if (!status.ok()) return status;
+  if (chat.has_add_generation_prompt()) {
+    generation_prompt = chat.add_generation_prompt();
+  }
+  auto ids = RenderChatIds(*model.tokenizer, messages, generation_prompt);
+  if (!ids.ok()) {
+    return absl::Status(
+        ids.status().code(),
+        absl::StrCat("prompt.chat.messages: ", ids.status().message()));
+  }
+  return ids;
+}
+
+absl::StatusOr<Ids> TextIds(const ServedModel& model, absl::string_view field,
+                            const std::string& text, bool add_bos) {
+  absl::Status status = CheckTextBytes(model, field, text.size());
+  if (!status.ok()) return status;
+  auto ids = model.tokenizer->Encode(text, SpecialTokens::kRecognise);
+  if (ids.ok() && add_bos) {
+    ids->insert(ids->begin(), model.tokenizer->bos_id());
+  }
+  return ids;
+}
+
+absl::StatusOr<Ids> PromptIds(const ServedModel& model,
+                              const v1::Prompt& prompt, bool generation_prompt,
+                              bool add_bos) {
+  switch (prompt.input_case()) {
+    case v1::Prompt::kChat:
+      return ChatIds(model, prompt.chat(), generation_prompt);
+    case v1::Prompt::kText:
+      if (prompt.text().empty()) {
+        return absl::InvalidArgumentError(
+            "prompt.text is empty; give it a text");
+      }
+      return TextIds(model, "prompt.text", prompt.text(), add_bos);
+    case v1::Prompt::kIds:
+      if (prompt.ids().ids().empty()) {
+        return absl::InvalidArgumentError(
+            "prompt.ids is empty; give it at least one token");
+      }
+      return Ids(prompt.ids().ids().begin(), prompt.ids().ids().end());
+    case v1::Prompt::INPUT_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError(
+      "prompt is missing; give it a chat, a text or ids");
+}
+
+// The same, and every id is one that the text model knows.
+absl::StatusOr<Ids> CheckedPromptIds(const ServedModel& model,
+                                     const v1::Prompt& prompt,
+                                     bool generation_prompt) {
+  auto ids = PromptIds(model, prompt, generation_prompt, /*add_bos=*/true);
+  if (!ids.ok()) return ids;
+  absl::Status status = CheckIds(
+      model, prompt.has_ids() ? "prompt.ids" : "tokens of the prompt", *ids);
+  if (!status.ok()) return status;
+  return ids;
+}
+
+// --- Sampling ---------------------------------------------------------------
+
+uint64_t RandomSeed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+absl::StatusOr<kernels::SamplingParams> CheckSampling(
+    const ServedModel& model, const v1::Sampling& given) {
+  v1::Sampling sampling = DefaultSampling(model.config.generation);
+  sampling.MergeFrom(given);
+  kernels::SamplingParams params;
+  params.temperature = sampling.temperature();
+  params.top_k = sampling.top_k();
+  params.top_p = sampling.top_p();
+  params.min_p = sampling.min_p();
+  params.repetition_penalty = sampling.repetition_penalty();
+  params.seed = sampling.has_seed() ? sampling.seed() : RandomSeed();
+  if (sampling.logit_bias_size() > kMaxLogitBiases) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sampling.logit_bias has ", sampling.logit_bias_size(),
+                     " entries, at most ", kMaxLogitBiases, " are taken"));
+  }
+  params.logit_bias.assign(sampling.logit_bias().begin(),
+                           sampling.logit_bias().end());
+  std::sort(params.logit_bias.begin(), params.logit_bias.end());
+  const absl::Status status = kernels::CheckSamplingParams(
+      params,
+      static_cast<int32_t>(model.config.text.vocab_size_per_layer_input));
+  if (!status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat("sampling.", status.message()));
+  }
+  return params;
+}
+
+absl::Status CheckTopLogprobs(int32_t top) {
+  if (top >= 0 && top <= kMaxTopLogprobs) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "top_logprobs is ", top, ", it must be in [0, ", kMaxTopLogprobs, "]"));
+}
+
+absl::StatusOr<std::vector<std::string>> CheckStop(
+    const v1::GenerateRequest& request) {
+  if (request.stop_size() > kMaxStopStrings) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("stop has ", request.stop_size(), " strings, at most ",
+                     kMaxStopStrings, " are taken"));
+  }
+  for (int i = 0; i < request.stop_size(); ++i) {
+    const size_t bytes = request.stop(i).size();
+    if (bytes < 1 || bytes > kMaxStopBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("stop[", i, "] has ", bytes,
+                       " bytes, it must have 1 to ", kMaxStopBytes));
+    }
+  }
+  return std::vector<std::string>(request.stop().begin(), request.stop().end());
+}
+
+// max_tokens, or its default; with the prompt it fits the context.
+absl::StatusOr<int32_t> CheckMaxTokens(const ServedModel& model,
+                                       const v1::GenerateRequest& request,
+                                       int64_t prompt_tokens) {
+  const int64_t context = model.config.text.max_position_embeddings;
+  if (request.has_max_tokens() && request.max_tokens() < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_tokens is ", request.max_tokens(), ", it must be at least 1"));
+  }
+  const int64_t left = context - prompt_tokens;
+  const int64_t wanted =
+      request.has_max_tokens()
+          ? request.max_tokens()
+          : std::clamp<int64_t>(left, 1, model.default_max_tokens);
+  if (wanted > left) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "prompt of ", prompt_tokens, " tokens and max_tokens of ", wanted,
+        " exceed the model's context of ", context, " tokens"));
+  }
+  return static_cast<int32_t>(wanted);
+}
+
+// --- Bytes ------------------------------------------------------------------
+
+template <typename Request>
+absl::StatusOr<Request> Parse(const std::string& bytes) {
+  absl::Status status = CheckUtf8Fields(*Request::descriptor(), bytes);
+  if (!status.ok()) return status;
+  Request request;
+  if (!request.ParseFromString(bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the request is not a ",
+                     std::string(Request::descriptor()->full_name()),
+                     ": its bytes do not parse"));
+  }
+  return request;
+}
+
+template <typename Request, typename Check>
+auto ParseAnd(const ServedModel& model, const std::string& bytes, Check check)
+    -> decltype(check(model, Request())) {
+  auto request = Parse<Request>(bytes);
+  if (!request.ok()) return request.status();
+  return check(model, *request);
+}
+
+Encoded ToEncoded(absl::StatusOr<Encoded> encoded) {
+  if (encoded.ok()) return *std::move(encoded);
+  Encoded failed;
+  failed.status = encoded.status();
+  return failed;
+}
+
+template <typename Response>
+Encoded ToReply(const absl::StatusOr<Response>& response) {
+  Encoded encoded;
+  encoded.status = response.status();
+  if (response.ok()) encoded.reply = response->SerializeAsString();
+  return encoded;
+}
+
+}  // namespace
+
+v1::Sampling DefaultSampling(const GenerationDefaults& generation) {
+  v1::Sampling sampling;
+  sampling.set_temperature(generation.do_sample ? generation.temperature : 0);
+  sampling.set_top_k(generation.top_k);
+  sampling.set_top_p(generation.top_p);
+  sampling.set_min_p(generation.min_p);
+  sampling.set_repetition_penalty(generation.repetition_penalty);
+  return sampling;
+}
+
+absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
+                                      const v1::GenerateRequest& request) {
+  absl::Status status = CheckModelName(model, request.model());
+  if (!status.ok()) return status;
+  auto sampling = CheckSampling(model, request.sampling());
+  if (!sampling.ok()) return sampling.status();
+  auto stop = CheckStop(request);
+  if (!stop.ok()) return stop.status();
+  if (request.has_top_logprobs()) {
+    status = CheckTopLogprobs(request.top_logprobs());
+    if (!status.ok()) return status;
+  }
+  auto ids = CheckedPromptIds(model, request.prompt(), true);
+  if (!ids.ok()) return ids.status();
+  auto max_tokens =
+      CheckMaxTokens(model, request, static_cast<int64_t>(ids->size()));
+  if (!max_tokens.ok()) return max_tokens.status();
+
+  Encoded encoded;
+  encoded.stop = *std::move(stop);
+  Submit& submit = encoded.submit;
+  submit.task = Task::kGenerate;
+  submit.tokens = *std::move(ids);
+  submit.sampling = *std::move(sampling);
+  submit.max_tokens = *max_tokens;
+  if (!request.ignore_eos()) {
+    submit.eos_ids = model.config.generation.eos_token_ids;
+  }
+  if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
+  submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
+  return encoded;
+}
+
+absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
+                                   const v1::ScoreRequest& request) {
+  absl::Status status = CheckModelName(model, request.model());
+  if (!status.ok()) return status;
+  status = CheckTopLogprobs(request.top_logprobs());
+  if (!status.ok()) return status;
+  auto ids = CheckedPromptIds(model, request.prompt(), false);
+  if (!ids.ok()) return ids.status();
+
+  Ids continuation;
+  if (request.has_continuation_ids()) {
+    const auto& given = request.continuation_ids().ids();
+    continuation.assign(given.begin(), given.end());
+    status = CheckIds(model, "continuation_ids", continuation);
+    if (!status.ok()) return status;
+  } else if (request.has_continuation_text()) {
+    auto encoded = TextIds(model, "continuation_text",
+                           request.continuation_text(), /*add_bos=*/false);
+    if (!encoded.ok()) return encoded.status();
+    continuation = *std::move(encoded);
+    status = CheckIds(model, "tokens of continuation_text", continuation);
+    if (!status.ok()) return status;
+  }
+  ids->insert(ids->end(), continuation.begin(), continuation.end());
+  const int64_t context = model.config.text.max_position_embeddings;
+  if (static_cast<int64_t>(ids->size()) > context) {
+    return absl::OutOfRangeError(
+        absl::StrCat("prompt and continuation have ", ids->size(),
+                     " tokens, the model's context has ", context));
+  }
+  Encoded encoded;
+  encoded.submit.task = Task::kScore;
+  encoded.submit.tokens = *std::move(ids);
+  encoded.submit.top_logprobs = request.top_logprobs();
+  encoded.continuation_tokens = static_cast<int32_t>(continuation.size());
+  return encoded;
+}
+
+absl::StatusOr<v1::TokenizeResponse> Tokenize(
+    const ServedModel& model, const v1::TokenizeRequest& request) {
+  absl::Status status = CheckModelName(model, request.model());
+  if (!status.ok()) return status;
+  auto ids = PromptIds(model, request.prompt(), false, !request.omit_bos());
+  if (!ids.ok()) return ids.status();
+  v1::TokenizeResponse response;
+  response.mutable_ids()->Add(ids->begin(), ids->end());
+  return response;
+}
+
+absl::StatusOr<v1::DetokenizeResponse> Detokenize(
+    const ServedModel& model, const v1::DetokenizeRequest& request) {
+  absl::Status status = CheckModelName(model, request.model());
+  if (!status.ok()) return status;
+  const int64_t context = model.config.text.max_position_embeddings;
+  if (request.ids_size() > context) {
+    return absl::OutOfRangeError(absl::StrCat("ids has ", request.ids_size(),
+                                              " tokens, at most ", context,
+                                              " are taken at once"));
+  }
+  for (int i = 0; i < request.ids_size(); ++i) {
+    if (request.ids(i) < 0 || request.ids(i) >= model.config.text.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "ids[", i, "] is ", request.ids(i), ", token ids are in [0, ",
+          model.config.text.vocab_size, ")"));
+    }
+  }
+  v1::DetokenizeResponse response;
+  response.set_text(model.tokenizer->Decode(
+      absl::MakeConstSpan(request.ids().data(), request.ids_size()),
+      request.skip_special()));
+  return response;
+}
+
+Encoded EncodeRequest(const ServedModel& model, const Encode& encode) {
+  switch (encode.task) {
+    case Task::kGenerate:
+      return ToEncoded(
+          ParseAnd<v1::GenerateRequest>(model, encode.request, CheckGenerate));
+    case Task::kScore:
+      return ToEncoded(
+          ParseAnd<v1::ScoreRequest>(model, encode.request, CheckScore));
+    case Task::kTokenize:
+      return ToReply(
+          ParseAnd<v1::TokenizeRequest>(model, encode.request, Tokenize));
+    case Task::kDetokenize:
+      return ToReply(
+          ParseAnd<v1::DetokenizeRequest>(model, encode.request, Detokenize));
+  }
+  Encoded unknown;
+  unknown.status = absl::InvalidArgumentError("no such task");
+  return unknown;
+}
+
+}  // namespace lapidary

@@ -1,0 +1,54 @@
+// From a client's request to what the sequencer takes: everything that can be
+// wrong with a request is found here, and said with the field, the value and
+// what would be right.
+#ifndef LAPIDARY_ACTORS_REQUESTS_H_
+#define LAPIDARY_ACTORS_REQUESTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "actors/messages.h"
+#include "proto/lapidary/v1/lapidary.pb.h"
+#include "storage/model_config.h"
+#include "storage/tokenizer.h"
+
+namespace lapidary {
+
+// What requests are checked against.
+struct ServedModel {
+  std::string name;
+  std::string folder;
+  ModelConfig config;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  size_t max_text_bytes = size_t{1} << 20;
+  int32_t default_max_tokens = 1024;
+};
+
+inline constexpr int32_t kMaxTopLogprobs = 64;
+inline constexpr int kMaxStopStrings = 16;
+inline constexpr size_t kMaxStopBytes = 256;
+inline constexpr int kMaxLogitBiases = 1024;
+
+// The sequence's number, age and deadline are left to the caller.
+absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
+                                      const v1::GenerateRequest& request);
+absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
+                                   const v1::ScoreRequest& request);
+absl::StatusOr<v1::TokenizeResponse> Tokenize(
+    const ServedModel& model, const v1::TokenizeRequest& request);
+absl::StatusOr<v1::DetokenizeResponse> Detokenize(
+    const ServedModel& model, const v1::DetokenizeRequest& request);
+
+// The checkpoint's defaults, as a request would say them.
+v1::Sampling DefaultSampling(const GenerationDefaults& generation);
+
+// Parses the serialized request, checks it and does what can be done without
+// the model.
+Encoded EncodeRequest(const ServedModel& model, const Encode& encode);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_REQUESTS_H_

@@ -1,0 +1,162 @@
+// Where gRPC's threads and our actors meet: one object per call. gRPC's threads
+// only send messages to the call's actor; the actor only calls Push and End (or
+// Finish).
+#ifndef LAPIDARY_ACTORS_RESPONSE_STREAM_H_
+#define LAPIDARY_ACTORS_RESPONSE_STREAM_H_
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "actors/messages.h"
+#include "google/protobuf/message.h"
+#include "grpcpp/grpcpp.h"
+
+namespace lapidary {
+
+inline grpc::Status ToGrpcStatus(const absl::Status& status) {
+  // The codes are the same numbers.
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      std::string(status.message()));
+}
+
+inline grpc::ByteBuffer ToByteBuffer(const std::string& bytes) {
+  grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+inline std::string ToString(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  bytes.reserve(buffer.Length());
+  for (const grpc::Slice& slice : slices) {
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  return bytes;
+}
+
+// A server stream of serialized messages.
+//
+// The queue is bounded by whoever pushes: it starts with kCredits, spends one a
+// message, and gets one back with every Credit. A message that was written is
+// with the transport, not yet with the client.
+class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  static constexpr int kCredits = 8;
+
+  // `on_done` runs once, when gRPC has finished with the call.
+  explicit ResponseStream(std::function<void()> on_done)
+      : on_done_(std::move(on_done)) {}
+
+  // Before the reactor is handed to gRPC. `self` keeps it alive until OnDone,
+  // whatever the actor does.
+  void Attach(CallActor call, std::shared_ptr<ResponseStream> self) {
+    call_ = std::move(call);
+    self_ = std::move(self);
+  }
+
+  // False: the call is over.
+  bool Push(grpc::ByteBuffer message) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (closed_) return false;
+    queue_.push_back(std::move(message));
+    if (!writing_) WriteNext(lock);
+    return true;
+  }
+
+  // What is queued is still written. Only the first call counts.
+  void End(grpc::Status status) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (std::exchange(closed_, true)) return;
+    status_ = std::move(status);
+    if (writing_) return;
+    lock.unlock();
+    Finish(status_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    writing_ = false;
+    if (!ok) {
+      queue_.clear();
+      if (!std::exchange(closed_, true)) status_ = grpc::Status::CANCELLED;
+    }
+    if (!queue_.empty()) {
+      WriteNext(lock);
+    } else if (closed_) {
+      lock.unlock();
+      Finish(status_);
+      return;
+    } else {
+      lock.unlock();
+    }
+    caf::anon_send(call_, Credit{1});
+  }
+
+  void OnCancel() override { caf::anon_send(call_, Disconnected{}); }
+
+  void OnDone() override {
+    caf::anon_send(call_, Disconnected{});
+    on_done_();
+    call_ = nullptr;
+    auto keep = std::move(self_);
+  }
+
+ private:
+  void WriteNext(std::unique_lock<std::mutex>& lock) {
+    writing_ = true;
+    current_ = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    StartWrite(&current_);
+  }
+
+  std::mutex mutex_;
+  std::deque<grpc::ByteBuffer> queue_;
+  grpc::ByteBuffer current_;
+  grpc::Status status_;
+  bool writing_ = false;
+  bool closed_ = false;
+  std::function<void()> on_done_;
+  CallActor call_;
+  std::shared_ptr<ResponseStream> self_;
+};
+
+// A call with one answer. Finish must be called once.
+class UnaryCall : public grpc::ServerUnaryReactor {
+ public:
+  UnaryCall(grpc::ByteBuffer* response, std::function<void()> on_done)
+      : response_(response), on_done_(std::move(on_done)) {}
+
+  void Attach(std::shared_ptr<UnaryCall> self) { self_ = std::move(self); }
+
+  void Answer(const std::string& message) {
+    if (std::exchange(finished_, true)) return;
+    *response_ = ToByteBuffer(message);
+    Finish(grpc::Status::OK);
+  }
+  void Fail(const absl::Status& status) {
+    if (std::exchange(finished_, true)) return;
+    Finish(ToGrpcStatus(status));
+  }
+
+  void OnDone() override {
+    on_done_();
+    auto keep = std::move(self_);
+  }
+
+ private:
+  grpc::ByteBuffer* response_;
+  std::function<void()> on_done_;
+  bool finished_ = false;
+  std::shared_ptr<UnaryCall> self_;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_RESPONSE_STREAM_H_

@@ -1,0 +1,148 @@
+#include "actors/sequence.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace lapidary {
+namespace {
+
+int64_t Nanoseconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::nanoseconds(duration).count();
+}
+
+// Rows [first, first + count) of a [rows][layers][P] tensor, over its bytes.
+kernels::Tensor SliceRows(const kernels::Tensor& rows, int64_t first,
+                          int64_t count) {
+  const size_t row_bytes = rows.bytes() / rows.dim(0);
+  auto owner = std::make_shared<kernels::Tensor>(rows);
+  return kernels::Tensor(rows.dtype(), {count, rows.dim(1), rows.dim(2)},
+                         rows.data<std::byte>() + first * row_bytes,
+                         std::move(owner));
+}
+
+}  // namespace
+
+Sequence::Sequence(const Submit& submit, ClientActor from, Time now)
+    : request(submit),
+      client(std::move(from)),
+      tokens_(submit.tokens),
+      arrived_(now - std::chrono::nanoseconds(submit.age_ns)),
+      last_token_(now) {}
+
+int64_t Sequence::max_positions() const {
+  // The last token, drawn or scored, is never run.
+  return static_cast<int64_t>(request.tokens.size()) + request.max_tokens - 1;
+}
+
+int64_t Sequence::known_positions() const {
+  const auto size = static_cast<int64_t>(tokens_.size());
+  return request.task == Task::kScore ? size - 1 : size;
+}
+
+bool Sequence::decoding() const {
+  return tokens_.size() > request.tokens.size();
+}
+
+bool Sequence::finished_scoring() const {
+  return request.task == Task::kScore && computed_ == known_positions();
+}
+
+int32_t Sequence::completion_tokens() const {
+  return static_cast<int32_t>(tokens_.size() - request.tokens.size());
+}
+
+std::vector<int32_t> Sequence::TokensAt(int64_t first, int64_t count) const {
+  return {tokens_.begin() + first, tokens_.begin() + first + count};
+}
+
+int64_t Sequence::RowsToFetch(int64_t window) const {
+  // One window is read while another is being used up.
+  if (fetched_to_ - computed_ - in_step_ >= window) return 0;
+  return std::min(window, known_positions() - fetched_to_);
+}
+
+void Sequence::FetchStarted(int64_t count, Time now) {
+  fetched_to_ += count;
+  NoteIfStarved(now);
+}
+
+void Sequence::RowsArrived(int64_t first, kernels::Tensor rows, Time now) {
+  // Answers of one PLE server come in the order of the questions, but those of
+  // two replicas need not.
+  auto after =
+      std::find_if(windows_.begin(), windows_.end(),
+                   [&](const Window& window) { return window.first > first; });
+  windows_.insert(after, {first, std::move(rows)});
+  if (starved_since_.has_value() && ready_rows() > 0) {
+    ple_wait_ns_ += Nanoseconds(now - *starved_since_);
+    starved_since_.reset();
+  }
+}
+
+int64_t Sequence::ready_rows() const {
+  if (windows_.empty() || in_step()) return 0;
+  const Window& window = windows_.front();
+  if (window.first > computed_) return 0;
+  return window.first + window.rows.dim(0) - computed_;
+}
+
+StepRows Sequence::Take(int64_t rows, Time now) {
+  if (!first_step_.has_value()) first_step_ = now;
+  const int64_t end = computed_ + rows;
+  StepRows step;
+  step.sequence = request.sequence;
+  step.first_position = static_cast<int32_t>(computed_);
+  step.token_ids = TokensAt(computed_, rows);
+  Window& window = windows_.front();
+  step.ple_rows = SliceRows(window.rows, computed_ - window.first, rows);
+  if (window.first + window.rows.dim(0) == end) windows_.pop_front();
+  if (!known_to_stage_) {
+    step.start = SequenceStart{max_positions(), request.sampling, 0};
+    known_to_stage_ = true;
+  }
+  step.top_logprobs = request.top_logprobs;
+  if (request.task == Task::kScore) {
+    step.targets = TokensAt(computed_ + 1, rows);
+    step.top_logprobs = std::max(request.top_logprobs, 0);
+  } else {
+    step.is_prompt = !decoding();
+    step.sample = end == known_positions();
+  }
+  in_step_ = rows;
+  return step;
+}
+
+void Sequence::StepDone(int64_t compute_ns, Time now) {
+  computed_ += in_step_;
+  in_step_ = 0;
+  steps_ns_ += compute_ns;
+  ++steps_;
+  NoteIfStarved(now);
+}
+
+void Sequence::AddToken(int32_t id, Time now) {
+  if (!first_token_.has_value()) first_token_ = now;
+  last_token_ = now;
+  tokens_.push_back(id);
+}
+
+void Sequence::NoteIfStarved(Time now) {
+  if (starved_since_.has_value() || in_step() || ready_rows() > 0) return;
+  if (computed_ < known_positions()) starved_since_ = now;
+}
+
+SequenceTimings Sequence::Timings() const {
+  SequenceTimings timings;
+  if (!first_step_.has_value()) return timings;
+  timings.queue = Nanoseconds(*first_step_ - arrived_);
+  const Time prefilled = first_token_.value_or(last_token_);
+  timings.prefill = Nanoseconds(prefilled - *first_step_);
+  timings.decode = Nanoseconds(last_token_ - prefilled);
+  timings.steps_total = steps_ns_;
+  timings.ple_wait = ple_wait_ns_;
+  timings.steps = steps_;
+  return timings;
+}
+
+}  // namespace lapidary

@@ -1,0 +1,88 @@
+// What the sequencer knows of one sequence: its token history, how far it is
+// computed, and the PLE rows that have arrived for what comes next.
+#ifndef LAPIDARY_ACTORS_SEQUENCE_H_
+#define LAPIDARY_ACTORS_SEQUENCE_H_
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "actors/messages.h"
+
+namespace lapidary {
+
+class Sequence {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  Sequence(const Submit& submit, ClientActor from, Time now);
+
+  const Submit request;
+  const ClientActor client;
+
+  // Positions that it may come to hold keys and values of.
+  int64_t max_positions() const;
+  // Position up to which rows can be run now: all of the prompt, then one
+  // position a drawn token. The last token to be scored is never run.
+  int64_t known_positions() const;
+  // Rows before it have been run.
+  int64_t computed() const { return computed_; }
+  bool decoding() const;
+  bool finished_scoring() const;
+  int32_t completion_tokens() const;
+  // Tokens [first, first + count) of the history.
+  std::vector<int32_t> TokensAt(int64_t first, int64_t count) const;
+
+  // PLE rows: of which positions they are to be asked for next, at most
+  // `window` of them (none while enough have been asked for), and how many are
+  // here for the next step.
+  int64_t RowsToFetch(int64_t window) const;
+  int64_t fetched_to() const { return fetched_to_; }
+  void FetchStarted(int64_t count, Time now);
+  void RowsArrived(int64_t first, kernels::Tensor rows, Time now);
+  int64_t ready_rows() const;
+
+  // The next `rows` rows, as the stage takes them. They are then on their way
+  // until StepDone.
+  StepRows Take(int64_t rows, Time now);
+  void StepDone(int64_t compute_ns, Time now);
+  bool in_step() const { return in_step_ > 0; }
+  bool known_to_stage() const { return known_to_stage_; }
+
+  void AddToken(int32_t id, Time now);
+
+  SequenceTimings Timings() const;
+
+  // Kept by the sequencer.
+  bool running = false;
+  int64_t pages = 0;
+
+ private:
+  struct Window {
+    int64_t first = 0;  // position
+    kernels::Tensor rows;
+  };
+
+  void NoteIfStarved(Time now);
+
+  std::vector<int32_t> tokens_;
+  int64_t computed_ = 0;
+  int64_t fetched_to_ = 0;
+  int64_t in_step_ = 0;  // rows
+  bool known_to_stage_ = false;
+  std::deque<Window> windows_;
+
+  Time arrived_;
+  std::optional<Time> first_step_, first_token_;
+  Time last_token_;
+  std::optional<Time> starved_since_;
+  int64_t ple_wait_ns_ = 0;
+  int64_t steps_ns_ = 0;
+  int32_t steps_ = 0;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_SEQUENCE_H_

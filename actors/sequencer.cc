@@ -1,0 +1,490 @@
+#include "actors/sequencer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace lapidary {
+namespace {
+
+constexpr char kStage[] = "stage";
+constexpr char kPleServer[] = "ple_server";
+
+bool Erase(std::vector<SequenceId>& ids, SequenceId id) {
+  auto it = std::find(ids.begin(), ids.end(), id);
+  if (it == ids.end()) return false;
+  ids.erase(it);
+  return true;
+}
+
+bool HasRows(const kernels::Tensor& rows, int64_t count) {
+  return !rows.empty() && rows.shape().size() == 3 && rows.dim(0) == count;
+}
+
+absl::Status Lost(absl::string_view role, absl::string_view reason) {
+  return absl::UnavailableError(
+      absl::StrCat("the ", role, " was lost (", reason,
+                   ") and is being started again; send the request again"));
+}
+
+}  // namespace
+
+SequencerState::~SequencerState() {
+  for (const auto& [id, sequence] : sequences_) {
+    Ended ended;
+    ended.sequence = id;
+    ended.status = Lost("sequencer", "it ended");
+    caf::anon_send(sequence->client, std::move(ended));
+  }
+}
+
+void SequencerState::Configure(SequencerConfig config) {
+  config_ = std::move(config);
+  counters_.max_queued = config_.max_queued;
+  counters_.max_running = config_.max_running;
+}
+
+SequencerState::Time SequencerState::Now() const {
+  return self_->clock().now();
+}
+
+Sequence* SequencerState::Find(SequenceId id) {
+  auto it = sequences_.find(id);
+  return it == sequences_.end() ? nullptr : it->second.get();
+}
+
+// --- In ---------------------------------------------------------------------
+
+absl::Status SequencerState::CheckDoor(const Sequence& sequence) const {
+  if (!stage_ || !ple_server_) {
+    return absl::UnavailableError(absl::StrCat(
+        "no ", stage_ ? kPleServer : kStage, " is alive; try again"));
+  }
+  if (sequences_.count(sequence.request.sequence) != 0) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "sequence ", sequence.request.sequence, " is running already"));
+  }
+  if (sequence.pages > gauges_.pages_total) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "keys and values of ", sequence.max_positions(), " positions take ",
+        sequence.pages, " pages of ", gauges_.page_bytes,
+        " bytes, the node has ", gauges_.pages_total,
+        "; ask for fewer tokens or give the node more --kv-memory"));
+  }
+  if (static_cast<int>(waiting_.size()) >= config_.max_queued) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full (", config_.max_queued,
+                     " requests wait); try again later"));
+  }
+  return absl::OkStatus();
+}
+
+Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
+  auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
+  sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
+  const absl::Status door = CheckDoor(*sequence);
+  if (!door.ok()) {
+    ++counters_.refused;
+    return {door};
+  }
+  ++counters_.accepted;
+  const SequenceId id = submit.sequence;
+  self_->monitor(sequence->client);
+  WatchDeadline(*sequence);
+  Sequence& entered = *sequence;
+  sequences_.emplace(id, std::move(sequence));
+  waiting_.push_back(id);
+  if (entered.finished_scoring()) End(id, EndReason::kScored, {});
+  Advance();
+  return {};
+}
+
+void SequencerState::Admit() {
+  while (!waiting_.empty() &&
+         static_cast<int>(running_.size()) < config_.max_running) {
+    Sequence& next = *sequences_.at(waiting_.front());
+    // In order: a large request is not overtaken for ever by small ones.
+    if (pages_reserved_ + next.pages > gauges_.pages_total) return;
+    waiting_.pop_front();
+    pages_reserved_ += next.pages;
+    next.running = true;
+    running_.push_back(next.request.sequence);
+  }
+}
+
+void SequencerState::Advance() {
+  SendReleases();  // before a step that may need the pages
+  if (!stage_ || !ple_server_) return;
+  Admit();
+  const int64_t window = WindowRows();
+  for (SequenceId id : running_) {
+    Sequence& sequence = *sequences_.at(id);
+    if (!sequence.decoding()) FetchPromptRows(sequence, window);
+  }
+  if (!step_on_its_way_) SendStep();
+}
+
+// --- PLE rows ---------------------------------------------------------------
+
+int64_t SequencerState::WindowRows() const {
+  int64_t prompts = 0;
+  for (SequenceId id : running_) {
+    if (!sequences_.at(id)->decoding()) ++prompts;
+  }
+  if (prompts == 0) return config_.max_window;
+  // Each prompt has one window in use and one on its way.
+  return std::clamp<int64_t>(config_.prompt_rows_ahead / (2 * prompts), 1,
+                             config_.max_window);
+}
+
+void SequencerState::FetchPromptRows(Sequence& sequence, int64_t window) {
+  int64_t count = sequence.RowsToFetch(window);
+  while (count > 0) {
+    const int64_t first = sequence.fetched_to();
+    sequence.FetchStarted(count, Now());
+    Read(sequence.TokensAt(first, count), {sequence.request.sequence}, first);
+    count = sequence.RowsToFetch(window);
+  }
+}
+
+// Each sequence's newest token, for all of them in one read.
+void SequencerState::FetchTokenRows(const std::vector<SequenceId>& ids) {
+  if (ids.empty()) return;
+  std::vector<int32_t> tokens;
+  for (SequenceId id : ids) {
+    Sequence& sequence = *sequences_.at(id);
+    sequence.FetchStarted(1, Now());
+    tokens.push_back(
+        sequence.TokensAt(sequence.known_positions() - 1, 1).front());
+  }
+  Read(std::move(tokens), ids, -1);
+}
+
+// Reads rows of one sequence's positions from `first_position` on, or, if that
+// is negative, one row for each sequence's newest token.
+void SequencerState::Read(std::vector<int32_t> ids,
+                          std::vector<SequenceId> sequences,
+                          int64_t first_position) {
+  const auto count = static_cast<int64_t>(ids.size());
+  self_
+      ->request(ple_server_, config_.ple_timeout,
+                PleRead{std::move(ids), config_.layers})
+      .then(
+          [this, sequences, first_position, count](const PleRows& rows) {
+            if (rows.status.ok() && !HasRows(rows.rows, count)) {
+              TakeRows(sequences, first_position,
+                       {absl::InternalError(
+                            absl::StrCat("the PLE server answered ", count,
+                                         " ids with ", rows.rows.ToString())),
+                        {}});
+            } else {
+              TakeRows(sequences, first_position, rows);
+            }
+            Advance();
+          },
+          [this, sequences, first_position](caf::error& error) {
+            TakeRows(sequences, first_position,
+                     {Lost(kPleServer, self_->system().render(error)), {}});
+            Advance();
+          });
+}
+
+void SequencerState::TakeRows(const std::vector<SequenceId>& sequences,
+                              int64_t first_position, const PleRows& rows) {
+  const bool tokens = first_position < 0;
+  if (rows.status.code() == absl::StatusCode::kDataLoss && tokens &&
+      sequences.size() > 1) {
+    // One damaged row fails a read; ask again for each, so that only its own
+    // sequence suffers.
+    for (SequenceId id : sequences) {
+      if (Sequence* sequence = Find(id)) {
+        Read(sequence->TokensAt(sequence->known_positions() - 1, 1), {id}, -1);
+      }
+    }
+    return;
+  }
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    Sequence* sequence = Find(sequences[i]);
+    if (sequence == nullptr) continue;  // it ended meanwhile
+    if (!rows.status.ok()) {
+      End(sequences[i], EndReason::kFailed, rows.status);
+    } else if (tokens) {
+      const size_t row_bytes = rows.rows.bytes() / rows.rows.dim(0);
+      kernels::Tensor row(rows.rows.dtype(),
+                          {1, rows.rows.dim(1), rows.rows.dim(2)},
+                          rows.rows.data<std::byte>() + i * row_bytes,
+                          std::make_shared<kernels::Tensor>(rows.rows));
+      sequence->RowsArrived(sequence->known_positions() - 1, std::move(row),
+                            Now());
+    } else {
+      sequence->RowsArrived(first_position, rows.rows, Now());
+    }
+  }
+}
+
+// --- Steps ------------------------------------------------------------------
+
+void SequencerState::SendStep() {
+  std::vector<Candidate> candidates;
+  for (SequenceId id : running_) {
+    const Sequence& sequence = *sequences_.at(id);
+    candidates.push_back({sequence.decoding(), sequence.ready_rows()});
+    // Its row is on its way, and soon here: a step without it would cost it a
+    // whole step.
+    if (sequence.decoding() && sequence.ready_rows() == 0) return;
+  }
+  const std::vector<int64_t> rows =
+      PlanStep(candidates, config_.batch, step_number_);
+  Step step;
+  step.layers = config_.layers;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i] == 0) continue;
+    step.sequences.push_back(sequences_.at(running_[i])->Take(rows[i], Now()));
+  }
+  if (step.sequences.empty()) return;
+  step.number = ++step_number_;
+  step_on_its_way_ = true;
+  self_->request(stage_, config_.step_timeout, std::move(step))
+      .then([this](const StepResult& result) { TakeStep(result); },
+            [this, number = step_number_, stage = stage_](caf::error& error) {
+              if (number != step_number_ || !step_on_its_way_) return;
+              // If it hangs, its supervisor starts another.
+              self_->send_exit(stage, caf::exit_reason::kill);
+              StageLost(self_->system().render(error));
+            });
+}
+
+void SequencerState::TakeStep(const StepResult& result) {
+  if (result.number != step_number_ || !step_on_its_way_) return;  // of another
+  step_on_its_way_ = false;
+  ++counters_.steps;
+  gauges_ = result.gauges;
+  std::vector<SequenceId> drawn;
+  for (const StepRowsResult& rows : result.sequences) {
+    Sequence* sequence = Find(rows.sequence);
+    if (sequence == nullptr) continue;  // it ended meanwhile
+    sequence->StepDone(result.compute_ns, Now());
+    if (TakeResult(*sequence, rows) && rows.sampled.has_value()) {
+      drawn.push_back(rows.sequence);
+    }
+  }
+  FetchTokenRows(drawn);
+  Advance();
+}
+
+bool SequencerState::TakeResult(Sequence& sequence,
+                                const StepRowsResult& result) {
+  const SequenceId id = result.sequence;
+  if (!result.status.ok()) {
+    End(id, EndReason::kFailed, result.status);
+    return false;
+  }
+  Progress progress{id, result.scored};
+  if (result.sampled.has_value()) {
+    progress.tokens.push_back(*result.sampled);
+    sequence.AddToken(result.sampled->id, Now());
+    ++counters_.completion_tokens;
+  }
+  if (!progress.tokens.empty()) {
+    self_->send(sequence.client, std::move(progress));
+  }
+  if (sequence.finished_scoring()) {
+    End(id, EndReason::kScored, {});
+    return false;
+  }
+  if (!result.sampled.has_value()) return true;
+  const std::vector<int32_t>& eos = sequence.request.eos_ids;
+  if (std::find(eos.begin(), eos.end(), result.sampled->id) != eos.end()) {
+    End(id, EndReason::kEos, {});
+    return false;
+  }
+  if (sequence.completion_tokens() >= sequence.request.max_tokens) {
+    End(id, EndReason::kMaxTokens, {});
+    return false;
+  }
+  return true;
+}
+
+// --- Out --------------------------------------------------------------------
+
+void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
+  auto it = sequences_.find(id);
+  if (it == sequences_.end()) return;
+  const Sequence& sequence = *it->second;
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      ++counters_.completed;
+      break;
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kDeadlineExceeded:
+      ++counters_.cancelled;
+      break;
+    default:
+      ++counters_.failed;
+  }
+  counters_.prompt_tokens +=
+      std::min<int64_t>(sequence.computed(), sequence.request.tokens.size());
+  Ended ended;
+  ended.sequence = id;
+  ended.reason = reason;
+  ended.status = std::move(status);
+  ended.prompt_tokens = static_cast<int32_t>(sequence.request.tokens.size());
+  ended.completion_tokens = sequence.completion_tokens();
+  ended.timings = sequence.Timings();
+  self_->demonitor(sequence.client.address());
+  self_->send(sequence.client, std::move(ended));
+  if (sequence.running) {
+    pages_reserved_ -= sequence.pages;
+    Erase(running_, id);
+    if (sequence.known_to_stage()) to_release_.push_back(id);
+  } else {
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), id));
+  }
+  for (auto at = deadlines_.begin(); at != deadlines_.end();) {
+    at = at->second == id ? deadlines_.erase(at) : std::next(at);
+  }
+  sequences_.erase(it);
+}
+
+void SequencerState::SendReleases() {
+  if (to_release_.empty() || !stage_) return;
+  Release release;
+  release.sequences.swap(to_release_);
+  self_->request(stage_, config_.step_timeout, std::move(release))
+      .then([this](const StageGauges& gauges) { gauges_ = gauges; },
+            [](caf::error&) {});  // a stage that is lost holds nothing
+}
+
+void SequencerState::FailAll(const absl::Status& status) {
+  while (!sequences_.empty()) {
+    End(sequences_.begin()->first, EndReason::kFailed, status);
+  }
+}
+
+void SequencerState::TakeCancel(const Cancel& cancel) {
+  if (cancel.complete) {
+    End(cancel.sequence, EndReason::kStopString, {});
+  } else {
+    End(cancel.sequence, EndReason::kFailed,
+        absl::CancelledError("the client cancelled the call"));
+  }
+  Advance();
+}
+
+void SequencerState::ClientDown(const caf::actor_addr& client) {
+  std::vector<SequenceId> gone;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence->client.address() == client) gone.push_back(id);
+  }
+  for (SequenceId id : gone) {
+    End(id, EndReason::kFailed, absl::CancelledError("the client is gone"));
+  }
+  Advance();
+}
+
+// --- Deadlines --------------------------------------------------------------
+
+void SequencerState::WatchDeadline(const Sequence& sequence) {
+  for (int64_t ns :
+       {sequence.request.deadline_ns, sequence.request.time_limit_ns}) {
+    if (ns > 0) {
+      deadlines_.emplace(Now() + std::chrono::nanoseconds(ns),
+                         sequence.request.sequence);
+    }
+  }
+  ArmTick();
+}
+
+void SequencerState::ArmTick() {
+  if (deadlines_.empty() || deadlines_.begin()->first >= tick_at_) return;
+  tick_at_ = deadlines_.begin()->first;
+  self_->delayed_send(self_, std::max(tick_at_ - Now(), Time::duration(0)),
+                      Tick{});
+}
+
+void SequencerState::TakeTick() {
+  tick_at_ = Time::max();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= Now()) {
+    const SequenceId id = deadlines_.begin()->second;
+    const Submit& request = sequences_.at(id)->request;
+    const bool limit = request.time_limit_ns > 0 &&
+                       (request.deadline_ns <= 0 ||
+                        request.time_limit_ns < request.deadline_ns);
+    if (limit) {
+      End(id, EndReason::kTimeLimit, {});
+    } else {
+      End(id, EndReason::kFailed,
+          absl::DeadlineExceededError("the call's deadline is over"));
+    }
+  }
+  ArmTick();
+  Advance();
+}
+
+// --- Roles ------------------------------------------------------------------
+
+void SequencerState::TakeRoleEvent(const RoleEvent& event,
+                                   const caf::strong_actor_ptr& actor) {
+  if (event.role == kPleServer) {
+    ple_server_ = caf::actor_cast<PleServerActor>(actor);
+    if (!event.alive) FailAll(Lost(kPleServer, event.reason));
+    SendReleases();
+  } else if (event.role == kStage) {
+    if (!event.alive) {
+      StageLost(event.reason);
+      return;
+    }
+    stage_ = caf::actor_cast<StageActor>(actor);
+    gauges_ = event.gauges;
+    // It may hold what an earlier sequencer ran.
+    self_->request(stage_, config_.step_timeout, Release{{}, true})
+        .then([this](const StageGauges& gauges) { gauges_ = gauges; },
+              [](caf::error&) {});
+  }
+}
+
+void SequencerState::StageLost(const std::string& reason) {
+  stage_ = nullptr;
+  step_on_its_way_ = false;
+  gauges_ = StageGauges();
+  FailAll(Lost(kStage, reason));
+  to_release_.clear();  // it took its pages with it
+}
+
+SequencerStatus SequencerState::Status() const {
+  SequencerStatus status = counters_;
+  status.queued = static_cast<int32_t>(waiting_.size());
+  status.running = static_cast<int32_t>(running_.size());
+  status.stage = gauges_;
+  return status;
+}
+
+SequencerActor::behavior_type Sequencer(
+    SequencerActor::stateful_pointer<SequencerState> self,
+    SequencerConfig config) {
+  self->state.Configure(std::move(config));
+  self->set_down_handler(
+      [self](caf::down_msg& down) { self->state.ClientDown(down.source); });
+  return {
+      [self](const RoleEvent& event, const caf::strong_actor_ptr& actor) {
+        self->state.TakeRoleEvent(event, actor);
+      },
+      [self](const Start&) -> caf::result<Started> {
+        self->send(self->state.config().directory, Subscribe{});
+        return Started{};
+      },
+      [self](const Submit& submit) -> caf::result<Accepted> {
+        return self->state.Enter(
+            submit, caf::actor_cast<ClientActor>(self->current_sender()));
+      },
+      [self](const Cancel& cancel) { self->state.TakeCancel(cancel); },
+      [self](const Tick&) { self->state.TakeTick(); },
+      [self](const StatusQuery&) -> caf::result<SequencerStatus> {
+        return self->state.Status();
+      },
+  };
+}
+
+}  // namespace lapidary

@@ -1,0 +1,126 @@
+// Turns requests into steps: the queue, continuous batching, and the token
+// history of every sequence. Losing it loses the running requests, which are
+// told so.
+//
+// A request waits in the queue until there is a place in the batch and pages
+// for its prompt and all its tokens; then its prompt's PLE rows are fetched,
+// its prompt runs in chunks beside other sequences' steps, and every token that
+// is drawn goes to its client at once. Sequences join and leave at any step.
+//
+//   waiting ──admit──► prompt rows fetched ──► prompt chunks ──► decoding
+//      │                                                            │
+//      └───────── cancelled, out of time, failed, finished ─────────┴─► Ended
+//
+// One step is on its way at any time. Light: does nothing that takes long.
+#ifndef LAPIDARY_ACTORS_SEQUENCER_H_
+#define LAPIDARY_ACTORS_SEQUENCER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/batch_planner.h"
+#include "actors/event_log.h"
+#include "actors/messages.h"
+#include "actors/sequence.h"
+#include "kernels/attention/kv_cache.h"
+
+namespace lapidary {
+
+struct SequencerConfig {
+  DirectoryActor directory;
+  kernels::text::LayerRange layers;
+  kernels::KvLayout kv_layout;  // the stage's
+  BatchLimits batch;
+  int max_running = 64;
+  int max_queued = 1024;
+  // Positions for which PLE rows are held or on their way; shared by all
+  // prompts. One read asks for at most max_window of them.
+  int64_t prompt_rows_ahead = 8192;
+  int64_t max_window = 2048;
+  std::chrono::seconds ple_timeout{30};
+  // A stage that does not answer for so long is taken for lost.
+  std::chrono::seconds step_timeout{300};
+  EventLog log;
+};
+
+class SequencerState {
+ public:
+  explicit SequencerState(SequencerActor::pointer self) : self_(self) {}
+  // Tells the clients of what was waiting or running.
+  ~SequencerState();
+
+  void Configure(SequencerConfig config);
+  const SequencerConfig& config() const { return config_; }
+
+  Accepted Enter(const Submit& submit, ClientActor client);
+  void TakeCancel(const Cancel& cancel);
+  void TakeRoleEvent(const RoleEvent& event,
+                     const caf::strong_actor_ptr& actor);
+  void TakeTick();
+  void ClientDown(const caf::actor_addr& client);
+  SequencerStatus Status() const;
+
+ private:
+  using Time = Sequence::Time;
+  Time Now() const;
+
+  // Waiting sequences into the batch, rows for what runs, a step, and pages
+  // that can be given back: whatever is due.
+  void Advance();
+  void Admit();
+  absl::Status CheckDoor(const Sequence& sequence) const;
+
+  void FetchPromptRows(Sequence& sequence, int64_t window);
+  void FetchTokenRows(const std::vector<SequenceId>& ids);
+  void Read(std::vector<int32_t> ids, std::vector<SequenceId> sequences,
+            int64_t first_position);
+  void TakeRows(const std::vector<SequenceId>& sequences,
+                int64_t first_position, const PleRows& rows);
+  int64_t WindowRows() const;
+
+  void SendStep();
+  void TakeStep(const StepResult& result);
+  // False: the sequence has ended.
+  bool TakeResult(Sequence& sequence, const StepRowsResult& result);
+  void StageLost(const std::string& reason);
+
+  void WatchDeadline(const Sequence& sequence);
+  void ArmTick();
+
+  Sequence* Find(SequenceId id);
+  void End(SequenceId id, EndReason reason, absl::Status status);
+  void FailAll(const absl::Status& status);
+  void SendReleases();
+
+  SequencerActor::pointer self_;
+  SequencerConfig config_;
+  StageActor stage_;  // null while there is none
+  PleServerActor ple_server_;
+  StageGauges gauges_;  // the stage's newest
+  int64_t pages_reserved_ = 0;
+
+  std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
+  std::deque<SequenceId> waiting_;
+  std::vector<SequenceId> running_;  // in the order of admission
+  std::multimap<Time, SequenceId> deadlines_;
+  Time tick_at_ = Time::max();  // of the armed Tick
+
+  uint64_t step_number_ = 0;
+  bool step_on_its_way_ = false;
+  std::vector<SequenceId> to_release_;
+
+  SequencerStatus counters_;  // of it, those that only grow
+};
+
+SequencerActor::behavior_type Sequencer(
+    SequencerActor::stateful_pointer<SequencerState> self,
+    SequencerConfig config);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_SEQUENCER_H_

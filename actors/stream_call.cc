@@ -1,0 +1,303 @@
+#include "actors/stream_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace lapidary {
+namespace {
+
+// With 64 alternatives for each token a message stays well below gRPC's 4 MiB.
+constexpr size_t kTokensPerMessage = 256;
+
+double Milliseconds(int64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+double PerSecond(double count, int64_t ns) {
+  return ns > 0 ? count * 1e9 / static_cast<double>(ns) : 0;
+}
+
+v1::Token ToProto(const TokenResult& token) {
+  v1::Token proto;
+  proto.set_id(token.id);
+  if (token.logprob.has_value()) proto.set_logprob(*token.logprob);
+  for (const kernels::TokenLogProb& other : token.top) {
+    v1::TokenLogprob* top = proto.add_top();
+    top->set_id(other.id);
+    top->set_logprob(other.logprob);
+  }
+  return proto;
+}
+
+v1::Timings ToProto(const SequenceTimings& t, int32_t prompt_tokens,
+                    int32_t completion_tokens) {
+  v1::Timings timings;
+  timings.set_queue_ms(Milliseconds(t.queue));
+  timings.set_prefill_ms(Milliseconds(t.prefill));
+  timings.set_decode_ms(Milliseconds(t.decode));
+  timings.set_prefill_tokens_per_second(PerSecond(prompt_tokens, t.prefill));
+  if (completion_tokens > 0) {
+    timings.set_time_to_first_token_ms(Milliseconds(t.queue + t.prefill));
+    timings.set_decode_tokens_per_second(
+        PerSecond(completion_tokens - 1, t.decode));
+  }
+  timings.set_ple_ms(Milliseconds(t.ple_wait));
+  const int64_t total = t.ple_wait + t.steps_total;
+  if (total > 0) {
+    timings.set_ple_share(static_cast<double>(t.ple_wait) /
+                          static_cast<double>(total));
+  }
+  timings.set_steps(t.steps);
+  return timings;
+}
+
+v1::StopReason ToProto(EndReason reason) {
+  switch (reason) {
+    case EndReason::kEos:
+      return v1::STOP_REASON_EOS;
+    case EndReason::kStopString:
+      return v1::STOP_REASON_STOP_STRING;
+    case EndReason::kMaxTokens:
+      return v1::STOP_REASON_MAX_TOKENS;
+    case EndReason::kTimeLimit:
+      return v1::STOP_REASON_DEADLINE;
+    case EndReason::kFailed:
+    case EndReason::kScored:
+      break;
+  }
+  return v1::STOP_REASON_UNSPECIFIED;
+}
+
+}  // namespace
+
+StreamCallState::~StreamCallState() {
+  if (stream_ == nullptr) return;
+  End(absl::UnavailableError("the call's actor was lost"));
+}
+
+void StreamCallState::Begin(std::shared_ptr<CallContext> context,
+                            CallRequest request,
+                            std::shared_ptr<ResponseStream> stream) {
+  context_ = std::move(context);
+  request_ = std::move(request);
+  stream_ = std::move(stream);
+  task_ = request_.encode.task;
+  arrived_ = self_->clock().now();
+}
+
+// --- In ---------------------------------------------------------------------
+
+void StreamCallState::RequestEncoding() {
+  auto failed = [this](caf::error& error) {
+    End(absl::UnavailableError(absl::StrCat(
+        "the request could not be encoded: ", self_->system().render(error))));
+  };
+  self_->request(context_->directory, context_->role_timeout, Lookup{"encoder"})
+      .then(
+          [this, failed](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              End(absl::UnavailableError("no encoder is alive; try again"));
+              return;
+            }
+            self_
+                ->request(caf::actor_cast<EncoderActor>(actor),
+                          context_->role_timeout, std::move(request_.encode))
+                .then([this](const Encoded& encoded) { TakeEncoded(encoded); },
+                      failed);
+          },
+          failed);
+}
+
+void StreamCallState::TakeEncoded(const Encoded& encoded) {
+  if (!encoded.status.ok()) {
+    End(encoded.status);
+    return;
+  }
+  self_
+      ->request(context_->directory, context_->role_timeout,
+                Lookup{"sequencer"})
+      .then(
+          [this, encoded](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              End(absl::UnavailableError("no sequencer is alive; try again"));
+            } else {
+              SubmitTo(caf::actor_cast<SequencerActor>(actor), encoded);
+            }
+          },
+          [this](caf::error& error) {
+            End(absl::UnavailableError(self_->system().render(error)));
+          });
+}
+
+void StreamCallState::SubmitTo(const SequencerActor& sequencer,
+                               const Encoded& encoded) {
+  Submit submit = encoded.submit;
+  submit.sequence = context_->next_sequence++;
+  submit.age_ns =
+      std::chrono::nanoseconds(self_->clock().now() - arrived_).count();
+  if (submit.time_limit_ns > 0) {
+    submit.time_limit_ns =
+        std::max<int64_t>(1, submit.time_limit_ns - submit.age_ns);
+  }
+  if (request_.deadline != std::chrono::system_clock::time_point::max()) {
+    submit.deadline_ns = std::max<int64_t>(
+        1, std::chrono::nanoseconds(request_.deadline -
+                                    std::chrono::system_clock::now())
+               .count());
+  }
+  sequence_ = submit.sequence;
+  sequencer_ = sequencer;
+  seed_ = submit.sampling.seed;
+  if (task_ == Task::kScore) {
+    scored_prompt_ = static_cast<int32_t>(submit.tokens.size()) -
+                     encoded.continuation_tokens;
+    v1::Token first;  // nothing comes before it, so it has no log-probability
+    first.set_id(submit.tokens.front());
+    pending_tokens_.push_back(std::move(first));
+    ++tokens_;
+  } else {
+    text_.emplace(context_->model->tokenizer.get(), encoded.stop);
+  }
+  self_->request(sequencer_, context_->role_timeout, std::move(submit))
+      .then(
+          [this](const Accepted& accepted) {
+            if (!accepted.status.ok()) End(accepted.status);
+          },
+          [this](caf::error& error) {
+            End(absl::UnavailableError(
+                absl::StrCat("the sequencer did not take the request: ",
+                             self_->system().render(error))));
+          });
+}
+
+// --- Out --------------------------------------------------------------------
+
+void StreamCallState::TakeToken(const TokenResult& token) {
+  pending_tokens_.push_back(ToProto(token));
+  if (task_ == Task::kScore) {
+    double& sum =
+        tokens_ < scored_prompt_ ? prompt_logprob_ : continuation_logprob_;
+    sum += token.logprob.value_or(0);
+  } else {
+    pending_text_ += text_->Push(token.id);
+  }
+  ++tokens_;
+}
+
+void StreamCallState::TakeProgress(const Progress& progress) {
+  if (progress.sequence != sequence_ || stream_ == nullptr) return;
+  for (const TokenResult& token : progress.tokens) {
+    if (text_.has_value() && !text_->stop_met().empty()) return;
+    TakeToken(token);
+  }
+  if (text_.has_value() && !text_->stop_met().empty()) {
+    self_->send(sequencer_, Cancel{sequence_, /*complete=*/true});
+  }
+  PushPending(/*all=*/false);
+}
+
+void StreamCallState::PushPending(bool all) {
+  while ((all || credits_ > 0) &&
+         (!pending_tokens_.empty() || !pending_text_.empty())) {
+    PushBlock();
+  }
+}
+
+void StreamCallState::PushBlock() {
+  const size_t count = std::min(pending_tokens_.size(), kTokensPerMessage);
+  std::string message;
+  const auto fill = [&](auto* tokens) {
+    for (size_t i = 0; i < count; ++i) {
+      *tokens->Add() = std::move(pending_tokens_.front());
+      pending_tokens_.pop_front();
+    }
+  };
+  if (task_ == Task::kScore) {
+    v1::ScoreResponse response;
+    fill(response.mutable_tokens());
+    message = response.SerializeAsString();
+  } else {
+    v1::GenerateResponse response;
+    fill(response.mutable_delta()->mutable_tokens());
+    response.mutable_delta()->set_text(std::exchange(pending_text_, ""));
+    message = response.SerializeAsString();
+  }
+  --credits_;
+  stream_->Push(ToByteBuffer(message));
+}
+
+void StreamCallState::TakeEnded(const Ended& ended) {
+  if (ended.sequence != sequence_ || stream_ == nullptr) return;
+  if (!ended.status.ok()) {
+    End(ended.status);
+    return;
+  }
+  if (text_.has_value()) pending_text_ += text_->Flush();
+  PushPending(/*all=*/true);
+  PushFinal(ended);
+  End(absl::OkStatus());
+}
+
+void StreamCallState::PushFinal(const Ended& ended) {
+  if (task_ == Task::kScore) {
+    v1::ScoreResponse response;
+    v1::ScoreSummary* summary = response.mutable_summary();
+    summary->mutable_usage()->set_prompt_tokens(scored_prompt_);
+    summary->mutable_usage()->set_completion_tokens(ended.prompt_tokens -
+                                                    scored_prompt_);
+    *summary->mutable_timings() =
+        ToProto(ended.timings, ended.prompt_tokens, 0);
+    summary->set_prompt_logprob(prompt_logprob_);
+    summary->set_continuation_logprob(continuation_logprob_);
+    stream_->Push(ToByteBuffer(response.SerializeAsString()));
+    return;
+  }
+  const std::string& met = text_->stop_met();
+  v1::GenerateResponse response;
+  v1::Final* final = response.mutable_final();
+  // The stop string may have been met by the very token that ended it.
+  final->set_stop_reason(met.empty() ? ToProto(ended.reason)
+                                     : v1::STOP_REASON_STOP_STRING);
+  final->set_stop_string(met);
+  final->mutable_usage()->set_prompt_tokens(ended.prompt_tokens);
+  final->mutable_usage()->set_completion_tokens(tokens_);
+  *final->mutable_timings() =
+      ToProto(ended.timings, ended.prompt_tokens, ended.completion_tokens);
+  final->set_seed(seed_);
+  stream_->Push(ToByteBuffer(response.SerializeAsString()));
+}
+
+void StreamCallState::TakeCredit(int32_t messages) {
+  credits_ += messages;
+  if (stream_ != nullptr) PushPending(/*all=*/false);
+}
+
+void StreamCallState::End(const absl::Status& status) {
+  if (stream_ == nullptr) return;
+  std::exchange(stream_, nullptr)->End(ToGrpcStatus(status));
+}
+
+// From gRPC, in any case the last message but one: OnCancel, then OnDone.
+void StreamCallState::TakeDisconnected() {
+  if (stream_ != nullptr && sequence_ != 0) {
+    self_->send(sequencer_, Cancel{sequence_});
+  }
+  End(absl::CancelledError("the client cancelled the call"));
+  self_->quit();
+}
+
+StreamCallActor::behavior_type StreamCall(
+    StreamCallActor::stateful_pointer<StreamCallState> self,
+    std::shared_ptr<CallContext> context, CallRequest request,
+    std::shared_ptr<ResponseStream> stream) {
+  self->state.Begin(std::move(context), std::move(request), std::move(stream));
+  return {
+      [self](const Progress& progress) { self->state.TakeProgress(progress); },
+      [self](const Ended& ended) { self->state.TakeEnded(ended); },
+      [self](const Credit& credit) { self->state.TakeCredit(credit.messages); },
+      [self](const Disconnected&) { self->state.TakeDisconnected(); },
+      [self](const Start&) { self->state.RequestEncoding(); },
+  };
+}
+
+}  // namespace lapidary

@@ -1,0 +1,98 @@
+// The actor of one Generate or Score call: has the request encoded, submits it,
+// and turns the sequencer's tokens into the client's messages. Lives as long as
+// the call.
+//
+//   Encode ─► encoder; Submit ─► sequencer; Progress ─► text ─► stream
+//   client gone ─► Cancel ─► sequencer
+//
+// Of the stream's credits none left, tokens are gathered into fewer, larger
+// messages: a slow reader costs memory for its own answer at most.
+#ifndef LAPIDARY_ACTORS_STREAM_CALL_H_
+#define LAPIDARY_ACTORS_STREAM_CALL_H_
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "actors/answer_text.h"
+#include "actors/messages.h"
+#include "actors/requests.h"
+#include "actors/response_stream.h"
+#include "proto/lapidary/v1/lapidary.pb.h"
+
+namespace lapidary {
+
+// What all calls of a node share.
+struct CallContext {
+  DirectoryActor directory;
+  std::shared_ptr<const ServedModel> model;
+  std::atomic<SequenceId> next_sequence{1};
+  std::chrono::seconds role_timeout{60};  // of the encoder and the sequencer
+};
+
+// A call as it came from gRPC.
+struct CallRequest {
+  Encode encode;
+  // Of the client; absl::InfiniteFuture() for none.
+  std::chrono::system_clock::time_point deadline;
+};
+
+using StreamCallActor =
+    ClientActor::extend_with<CallActor>::extend<caf::reacts_to<Start>>;
+
+class StreamCallState {
+ public:
+  explicit StreamCallState(StreamCallActor::pointer self) : self_(self) {}
+  // A call whose actor is lost must end as well.
+  ~StreamCallState();
+
+  void Begin(std::shared_ptr<CallContext> context, CallRequest request,
+             std::shared_ptr<ResponseStream> stream);
+  void RequestEncoding();
+  void TakeProgress(const Progress& progress);
+  void TakeEnded(const Ended& ended);
+  void TakeCredit(int32_t messages);
+  void TakeDisconnected();
+
+ private:
+  void TakeEncoded(const Encoded& encoded);
+  void SubmitTo(const SequencerActor& sequencer, const Encoded& encoded);
+  void TakeToken(const TokenResult& token);
+  // Pushes what is pending, at most a block a message.
+  void PushPending(bool all);
+  void PushBlock();
+  void PushFinal(const Ended& ended);
+  void End(const absl::Status& status);
+
+  StreamCallActor::pointer self_;
+  std::shared_ptr<CallContext> context_;
+  CallRequest request_;
+  std::shared_ptr<ResponseStream> stream_;
+  std::chrono::steady_clock::time_point arrived_;
+  int credits_ = ResponseStream::kCredits;
+
+  SequenceId sequence_ = 0;  // 0: not submitted
+  SequencerActor sequencer_;
+  Task task_ = Task::kGenerate;
+  uint64_t seed_ = 0;
+  int32_t scored_prompt_ = 0;  // tokens of a scored prompt
+  std::optional<AnswerText> text_;
+
+  std::string pending_text_;
+  std::deque<v1::Token> pending_tokens_;
+  int32_t tokens_ = 0;  // that came, up to a stop string
+  double prompt_logprob_ = 0;
+  double continuation_logprob_ = 0;
+};
+
+StreamCallActor::behavior_type StreamCall(
+    StreamCallActor::stateful_pointer<StreamCallState> self,
+    std::shared_ptr<CallContext> context, CallRequest request,
+    std::shared_ptr<ResponseStream> stream);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_STREAM_CALL_H_

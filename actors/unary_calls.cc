@@ -1,0 +1,180 @@
+#include "actors/unary_calls.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace lapidary {
+namespace {
+
+using Self = caf::stateful_actor<UnaryCallState>*;
+
+constexpr std::chrono::seconds kStatusTimeout{1};
+
+void Fill(const DirectoryStatus& directory, v1::StatusResponse& status) {
+  for (const RoleStatus& role : directory.roles) {
+    v1::Role* proto = status.add_roles();
+    proto->set_name(role.role);
+    proto->set_alive(role.alive);
+    proto->set_restarts(role.restarts);
+    proto->set_reason(role.reason);
+  }
+}
+
+void Fill(const SequencerStatus& sequencer, v1::StatusResponse& status) {
+  v1::Queue* queue = status.mutable_queue();
+  queue->set_queued(sequencer.queued);
+  queue->set_running(sequencer.running);
+  queue->set_max_queued(sequencer.max_queued);
+  queue->set_max_running(sequencer.max_running);
+  queue->set_accepted(sequencer.accepted);
+  queue->set_refused(sequencer.refused);
+  queue->set_completed(sequencer.completed);
+  queue->set_cancelled(sequencer.cancelled);
+  queue->set_failed(sequencer.failed);
+  queue->set_steps(sequencer.steps);
+  queue->set_prompt_tokens(sequencer.prompt_tokens);
+  queue->set_completion_tokens(sequencer.completion_tokens);
+  const StageGauges& stage = sequencer.stage;
+  v1::Memory* memory = status.mutable_memory();
+  memory->set_kv_pages_in_use(stage.pages_in_use);
+  memory->set_kv_pages_total(stage.pages_total);
+  memory->set_kv_page_bytes(stage.page_bytes);
+  memory->set_kv_in_use(stage.pages_in_use * stage.page_bytes);
+  memory->set_kv_total(stage.pages_total * stage.page_bytes);
+  memory->set_scratch(stage.scratch_bytes);
+}
+
+void Fill(const PleStatus& ple, v1::StatusResponse& status) {
+  v1::PleCache* cache = status.mutable_ple();
+  cache->set_reads(ple.reads);
+  cache->set_rows(ple.rows);
+  cache->set_cache_hits(ple.cache_hits);
+  cache->set_cache_misses(ple.cache_misses);
+  const uint64_t blocks = ple.cache_hits + ple.cache_misses;
+  if (blocks > 0) {
+    cache->set_hit_rate(static_cast<double>(ple.cache_hits) /
+                        static_cast<double>(blocks));
+  }
+  cache->set_bytes_read(ple.bytes_read);
+  cache->set_cache_bytes(ple.cache_bytes);
+  cache->set_cache_capacity(ple.cache_capacity);
+  cache->set_read_us_p50(ple.read_us_p50);
+  cache->set_read_us_p99(ple.read_us_p99);
+  cache->set_read_us_max(ple.read_us_max);
+  for (const auto& [upper, count] : ple.latency) {
+    v1::HistogramBucket* bucket = cache->add_latency();
+    bucket->set_upper_us(upper);
+    bucket->set_count(count);
+  }
+  status.mutable_memory()->set_ple_block_cache(ple.cache_bytes);
+}
+
+void Fill(const ProcessStatus& process, v1::StatusResponse& status) {
+  status.mutable_memory()->set_weights_resident(process.weights_resident);
+  status.mutable_memory()->set_process_resident(process.resident);
+}
+
+void AnswerIfComplete(Self self) {
+  if (--self->state.open_questions > 0) return;
+  self->state.call->Answer(self->state.status.SerializeAsString());
+  self->quit();
+}
+
+template <typename Reply>
+void AskActor(Self self, const caf::actor& actor) {
+  self->request(actor, kStatusTimeout, StatusQuery{})
+      .then(
+          [self](const Reply& reply) {
+            Fill(reply, self->state.status);
+            AnswerIfComplete(self);
+          },
+          [self](caf::error&) { AnswerIfComplete(self); });
+}
+
+// Asks whoever plays `role`.
+template <typename Reply>
+void AskRole(Self self, const std::string& role) {
+  self->request(self->state.context->directory, kStatusTimeout, Lookup{role})
+      .then(
+          [self](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              AnswerIfComplete(self);
+            } else {
+              AskActor<Reply>(self, caf::actor_cast<caf::actor>(actor));
+            }
+          },
+          [self](caf::error&) { AnswerIfComplete(self); });
+}
+
+caf::result<caf::message> Drop(caf::scheduled_actor*, caf::message_view&) {
+  return caf::message();
+}
+
+}  // namespace
+
+UnaryCallState::~UnaryCallState() {
+  if (call != nullptr) {
+    call->Fail(absl::UnavailableError("the call's actor was lost"));
+  }
+}
+
+caf::behavior EncodeCall(Self self, std::shared_ptr<CallContext> context,
+                         Encode encode, std::shared_ptr<UnaryCall> call) {
+  self->set_default_handler(Drop);
+  self->state.context = std::move(context);
+  self->state.call = std::move(call);
+  auto failed = [self](caf::error& error) {
+    self->state.call->Fail(absl::UnavailableError(absl::StrCat(
+        "the encoder did not answer: ", self->system().render(error))));
+    self->quit();
+  };
+  auto answered = [self](const Encoded& encoded) {
+    if (encoded.status.ok()) {
+      self->state.call->Answer(encoded.reply);
+    } else {
+      self->state.call->Fail(encoded.status);
+    }
+    self->quit();
+  };
+  return {
+      [=](const Start&) {
+        const CallContext& shared = *self->state.context;
+        self->request(shared.directory, shared.role_timeout, Lookup{"encoder"})
+            .then(
+                [=](const caf::strong_actor_ptr& actor) {
+                  if (actor == nullptr) {
+                    self->state.call->Fail(absl::UnavailableError(
+                        "no encoder is alive; try again"));
+                    self->quit();
+                    return;
+                  }
+                  self->request(caf::actor_cast<EncoderActor>(actor),
+                                self->state.context->role_timeout, encode)
+                      .then(answered, failed);
+                },
+                failed);
+      },
+  };
+}
+
+caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
+                         v1::StatusResponse base,
+                         std::shared_ptr<UnaryCall> call) {
+  self->set_default_handler(Drop);
+  self->state.context = std::move(context);
+  self->state.call = std::move(call);
+  self->state.status = std::move(base);
+  self->state.open_questions = 4;
+  return {
+      [=](const Start&) {
+        AskActor<DirectoryStatus>(
+            self, caf::actor_cast<caf::actor>(self->state.context->directory));
+        AskRole<SequencerStatus>(self, "sequencer");
+        AskRole<PleStatus>(self, "ple_server");
+        AskRole<ProcessStatus>(self, "encoder");
+      },
+  };
+}
+
+}  // namespace lapidary

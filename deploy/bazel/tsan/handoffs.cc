@@ -18,14 +18,16 @@
 #include <dlfcn.h>
 #include <grpc/grpc.h>
 
+#include <cstdint>
+
 extern "C" {
-void __tsan_acquire(void* address) __attribute__((weak));
-void __tsan_release(void* address) __attribute__((weak));
+void __tsan_acquire(void* address) __attribute__((weak));  // NOLINT
+void __tsan_release(void* address) __attribute__((weak));  // NOLINT
 }
 
 namespace {
 
-using Word = unsigned long;
+using Word = std::uintptr_t;
 using Function = Word (*)(Word, Word, Word, Word, Word, Word);
 
 void Acquires(Word address) {

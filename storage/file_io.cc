@@ -88,8 +88,7 @@ absl::Status FileError(int errno_value, absl::string_view what,
     case EDQUOT:
       return absl::ResourceExhaustedError(
           absl::StrCat(message, " (", FreeBytes(Parent(path)),
-                       " bytes free there); free some space or choose another "
-                       "disk"));
+                       " bytes free there); free some space"));
     case ENOMEM:
     case EMFILE:
     case ENFILE:

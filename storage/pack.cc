@@ -26,6 +26,8 @@
 #include "storage/model_files.h"
 #include "storage/pack_target.h"
 #include "storage/ple_store.h"
+#include "storage/tokenizer.h"
+#include "storage/tokenizer_check.h"
 
 namespace lapidary {
 namespace {
@@ -126,7 +128,7 @@ class Packer {
  private:
   // Everything that can be known to be wrong before a byte is written.
   absl::Status ReadSource();
-  absl::Status CheckTemplate();
+  absl::Status CheckTokenizer();
   absl::Status CheckSpace();
 
   absl::Status WriteModel();
@@ -180,18 +182,32 @@ absl::Status Packer::ReadSource() {
   manifest_.ple.width = config_.text.hidden_size_per_layer_input;
   manifest_.ple.dtype =
       RowReader(*checkpoint_->Find("embed_tokens_per_layer.weight")).dtype();
-  return CheckTemplate();
+  return CheckTokenizer();
 }
 
 // A folder without a tokenizer serves token ids only and needs no template.
-absl::Status Packer::CheckTemplate() {
-  const auto has = [this](absl::string_view name) {
-    return FileExists(absl::StrCat(options_.source, "/", name));
-  };
-  if (!has("tokenizer.model") && !has("tokenizer.json") &&
-      !has(kChatTemplateFile)) {
-    manifest_.chat_template = kTemplateAbsent;
-    return absl::OkStatus();
+absl::Status Packer::CheckTokenizer() {
+  const std::string json = absl::StrCat(options_.source, "/tokenizer.json");
+  const std::string model = absl::StrCat(options_.source, "/tokenizer.model");
+  manifest_.chat_template = kTemplateAbsent;
+  if (!FileExists(model) && !FileExists(json)) return absl::OkStatus();
+  if (!FileExists(model)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        json,
+        " is there without tokenizer.model, which Lapidary reads; copy "
+        "it from the published model"));
+  }
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Load(options_.source);
+  if (!tokenizer.ok()) return tokenizer.status();
+  if ((*tokenizer)->id_limit() > config_.text.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        model, " has ids up to ", (*tokenizer)->id_limit() - 1,
+        ", but config.json says vocab_size = ", config_.text.vocab_size,
+        "; do the tokenizer and the model belong together?"));
+  }
+  if (FileExists(json)) {
+    if (auto s = CheckTokenizerJson(**tokenizer, json); !s.ok()) return s;
   }
   if (options_.assume_gemma3n_template) {
     manifest_.chat_template = kTemplateAssumed;

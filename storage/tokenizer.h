@@ -7,9 +7,9 @@
 //
 // The pieces and their scores come from tokenizer.model, read by the
 // sentencepiece library; the tokens that are matched before any merging come
-// from tokenizer.json. The merging is ours, because the library matches
-// control pieces inside text by itself, breaks ties in its own way, and Hugging
-// Face's ids are the ones that the model was trained with.
+// from tokenizer.json. The merging is ours: the library cannot be told which
+// pieces to match inside a text, and where its ids are not Hugging Face's
+// (<bos> as text, U+2581 beside spaces), Hugging Face's are what is promised.
 //
 // How text becomes ids (Hugging Face's `tokenizers`, BPE with byte_fallback):
 //   1. invalid UTF-8 becomes U+FFFD, as Python's errors="replace" does;

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "kernels/bf16.h"
+#include "kernels/simd/row_ops.h"
+
+// Highway compiles this file once for each instruction set; the order counts.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
-#include "kernels/bf16.h"
-#include "kernels/simd/row_ops.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace lapidary::kernels {

@@ -32,8 +32,7 @@ KvLayout KvLayout::For(const text::TextConfig& config, text::LayerRange range,
   layout.dtype = dtype;
   layout.kv_width = config.kv_width();
   for (int64_t layer : sources) {
-    const bool sliding =
-        config.layer_types[layer] == text::LayerType::kSliding;
+    const bool sliding = config.layer_types[layer] == text::LayerType::kSliding;
     layout.layers.push_back({layer, sliding ? config.sliding_window : 0});
   }
   return layout;

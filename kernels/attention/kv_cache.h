@@ -29,8 +29,8 @@ inline constexpr int64_t kKvPagePositions = 64;
 // What a range of layers stores per position.
 struct KvLayout {
   struct Layer {
-    int64_t layer = 0;     // index in the model
-    int64_t ring = 0;      // slots of the ring; 0: one slot a position
+    int64_t layer = 0;  // index in the model
+    int64_t ring = 0;   // slots of the ring; 0: one slot a position
   };
   DType dtype = DType::kF32;  // kF32 or kBf16
   int64_t kv_width = 0;       // num_key_value_heads · head_dim

@@ -218,8 +218,7 @@ bool MultipliesRight(DType dtype) {
   auto panels = AlignedBuffer::Make(PanelMatrixBytes(dtype, kN, kK));
   for (int64_t n = 0; n < kN; n += kPanelRows) {
     PackPanel(DType::kF32, &weights[n * kK], std::min(kPanelRows, kN - n), kK,
-              dtype,
-              panels->data() + n / kPanelRows * PanelBytes(dtype, kK));
+              dtype, panels->data() + n / kPanelRows * PanelBytes(dtype, kK));
   }
   const auto w = WeightMatrix::Wrap(dtype, kN, kK, panels->data());
   std::vector<float> outputs(GemmCapacity(kRows) * kN);

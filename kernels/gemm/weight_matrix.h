@@ -46,9 +46,8 @@ class WeightMatrix {
 
   // Null, or the copy that Wrap made: plain f32 [k][n].
   const float* plain() const {
-    return plain_ == nullptr
-               ? nullptr
-               : reinterpret_cast<const float*>(plain_->data());
+    return plain_ == nullptr ? nullptr
+                             : reinterpret_cast<const float*>(plain_->data());
   }
 
   // Bytes that a pass over the matrix reads.

@@ -60,11 +60,15 @@ class Sampler {
   void set_drawn(uint64_t drawn) { drawn_ = drawn; }
 
  private:
+  // The logits with penalty and bias applied.
+  absl::Span<const float> Adjust(absl::Span<const float> logits);
+  int32_t Draw(absl::Span<const float> logits);
+
   SamplingParams params_;
   int32_t text_vocabulary_;
   uint64_t drawn_ = 0;
   std::vector<bool> seen_;
-  std::vector<float> adjusted_;           // scratch [text_vocabulary]
+  std::vector<float> adjusted_;  // scratch [text_vocabulary]
   std::vector<std::pair<float, int32_t>> candidates_;  // scratch
 };
 

@@ -2,11 +2,14 @@
 
 #include <cmath>
 
+// Highway compiles this file once for each instruction set; the order counts.
+// clang-format off
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/simd/row_ops.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "hwy/contrib/math/math-inl.h"
+// clang-format on
 
 HWY_BEFORE_NAMESPACE();
 namespace lapidary::kernels {
@@ -45,8 +48,8 @@ float DotTarget(const float* a, const float* b, int64_t n) {
   for (; i + lanes <= n; i += lanes) {
     s0 = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s0);
   }
-  float sum = hn::GetLane(
-      hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+  float sum =
+      hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
   for (; i < n; ++i) sum += a[i] * b[i];
   return sum;
 }
@@ -85,8 +88,7 @@ template <class D, class V = hn::Vec<D>>
 HWY_INLINE V GeluTanh(D d, V x) {
   const auto root = hn::Set(d, 0.7978845608028654f);  // sqrt(2/π)
   const auto cube = hn::Mul(hn::Mul(x, x), x);
-  const auto inner =
-      hn::Mul(root, hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
+  const auto inner = hn::Mul(root, hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
   const auto one_plus = hn::Add(hn::Set(d, 1.0f), hn::Tanh(d, inner));
   return hn::Mul(hn::Mul(hn::Set(d, 0.5f), x), one_plus);
 }
@@ -250,7 +252,9 @@ void FromBf16(const uint16_t* x, float scale, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(FromBf16Target)(x, scale, n, out);
 }
 
-const char* VectorTarget() { return HWY_DYNAMIC_DISPATCH(VectorTargetTarget)(); }
+const char* VectorTarget() {
+  return HWY_DYNAMIC_DISPATCH(VectorTargetTarget)();
+}
 
 }  // namespace lapidary::kernels
 #endif  // HWY_ONCE

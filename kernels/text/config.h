@@ -26,11 +26,11 @@ struct TextConfig {
   int64_t head_dim = 0;
   int64_t max_position_embeddings = 0;
   float rms_norm_eps = 1e-6f;
-  float rope_theta = 1e6f;            // full_attention layers
-  float rope_local_base_freq = 1e4f;  // sliding_attention layers
-  int64_t sliding_window = 0;         // keys seen, the query's own included
-  std::vector<LayerType> layer_types;             // [layers]
-  int64_t num_kv_shared_layers = 0;               // the last so many layers
+  float rope_theta = 1e6f;             // full_attention layers
+  float rope_local_base_freq = 1e4f;   // sliding_attention layers
+  int64_t sliding_window = 0;          // keys seen, the query's own included
+  std::vector<LayerType> layer_types;  // [layers]
+  int64_t num_kv_shared_layers = 0;    // the last so many layers
   std::vector<float> activation_sparsity_pattern;  // [layers]; 0 is dense
   // Absent: no soft cap.
   std::optional<float> final_logit_softcapping;

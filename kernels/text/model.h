@@ -22,18 +22,11 @@
 
 #include "absl/types/span.h"
 #include "kernels/attention/kv_cache.h"
+#include "kernels/attention/step_kv.h"
 #include "kernels/tensor.h"
 #include "kernels/text/weights.h"
 
 namespace lapidary::kernels::text {
-
-// Consecutive rows of a batch that belong to one sequence: a chunk of a
-// prompt, or one row while decoding.
-struct SequenceRows {
-  KvSequence* kv = nullptr;
-  int64_t first_position = 0;  // of the first row; rows before it are cached
-  int64_t rows = 0;
-};
 
 // One step's input. `rows` below is the sum over sequences, at most
 // TextModelOptions::max_rows.
@@ -54,14 +47,18 @@ struct TextBatch {
 };
 
 // What crosses from one stage to the next.
+//
+// Row counts below are of live rows; the vectors have room for more (batch
+// classes), which nobody reads.
 struct StageState {
   // Rows of the batch that still run, ascending.
   std::vector<int64_t> live_rows;
   // The (merged) input embedding, which every layer's PLE projection reads.
   std::vector<float> embedding;  // [live][hidden]
   std::vector<float> streams;    // [altup_num_inputs][live][hidden]
-  // Keys and values that later KV-shared layers read, one for each donor: all
-  // rows of the batch, in the cache's dtype.
+  // Keys and values that KV-shared layers of later stages read, one for each
+  // donor layer that this or an earlier stage holds: all rows of the batch, in
+  // the cache's dtype.
   struct Donor {
     int64_t layer = 0;
     std::vector<std::byte> keys;    // [rows][kv_width]
@@ -75,13 +72,15 @@ struct TextModelOptions {
   DType kv_dtype = DType::kF32;
 };
 
-// Where a step's time went, in nanoseconds; added up until reset.
+// Where the time of steps went, in nanoseconds; added up until reset.
 struct TextTimings {
-  int64_t gemm_ns = 0;
+  int64_t gemm_ns = 0;  // projections, the head not among them
   int64_t attention_ns = 0;
   int64_t head_ns = 0;
   int64_t total_ns = 0;
 };
+
+struct Step;
 
 class TextModel {
  public:
@@ -89,6 +88,8 @@ class TextModel {
   ~TextModel();
 
   const TextConfig& config() const { return weights_.config; }
+  // What the sequences' caches must hold.
+  const KvLayout& kv_layout() const { return kv_layout_; }
   LayerRange range() const { return weights_.range; }
   const TextModelOptions& options() const { return options_; }
 
@@ -117,11 +118,10 @@ class TextModel {
   void ResetTimings() { timings_ = TextTimings(); }
 
  private:
-  struct Scratch;
-
   TextWeights weights_;
   TextModelOptions options_;
-  std::unique_ptr<Scratch> scratch_;
+  KvLayout kv_layout_;
+  std::unique_ptr<Step> step_;
   TextTimings timings_;
 };
 

@@ -98,10 +98,9 @@ class Binder {
     if (!status_.ok()) return WeightMatrix();
     const int64_t n = tensor.shape[0] / tensor.row_blocks;
     const int64_t k = tensor.shape[1];
-    return WeightMatrix::Wrap(
-        tensor.dtype, n, k,
-        static_cast<const std::byte*>(tensor.data) +
-            block * PanelMatrixBytes(tensor.dtype, n, k));
+    return WeightMatrix::Wrap(tensor.dtype, n, k,
+                              static_cast<const std::byte*>(tensor.data) +
+                                  block * PanelMatrixBytes(tensor.dtype, n, k));
   }
 
   const float* Plain(absl::string_view name) {

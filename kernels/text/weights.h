@@ -80,9 +80,9 @@ struct LayerWeights {
   const float* post_laurel_norm = nullptr;
   const float* correct_output_scale = nullptr;  // [hidden]
   const float* router_norm = nullptr;
-  const float* modality_router = nullptr;    // [streams][hidden]
-  std::vector<float> prediction_coefs;       // [streams²][streams], clipped
-  std::vector<float> correction_coefs;       // [streams][streams], clipped
+  const float* modality_router = nullptr;  // [streams][hidden]
+  std::vector<float> prediction_coefs;     // [streams²][streams], clipped
+  std::vector<float> correction_coefs;     // [streams][streams], clipped
 };
 
 struct TextWeights {
@@ -92,9 +92,9 @@ struct TextWeights {
   WeightMatrix embed_tokens;         // [vocab][hidden]: embedding and head
   // One [P][hidden] block of per_layer_model_projection for each layer.
   std::vector<WeightMatrix> per_layer_model_projection;
-  const float* per_layer_projection_norm = nullptr;      // [P]
-  std::vector<WeightMatrix> altup_projections;           // [streams-1]
-  std::vector<WeightMatrix> altup_unembed_projections;   // [streams-1]
+  const float* per_layer_projection_norm = nullptr;     // [P]
+  std::vector<WeightMatrix> altup_projections;          // [streams-1]
+  std::vector<WeightMatrix> altup_unembed_projections;  // [streams-1]
   const float* norm = nullptr;
   // Coefficients that altup_coef_clip changed; 0 in every published model.
   int64_t clipped_coefficients = 0;

@@ -1,0 +1,212 @@
+#include "kernels/sampling/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace lapidary::kernels {
+namespace {
+
+absl::Status OutOfRange(const char* field, double value, const char* range) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", value, " is not in ", range));
+}
+
+// SplitMix64 at a counter: the random number of draw `n` is a function of seed
+// and n alone.
+uint64_t CounterRandom(uint64_t seed, uint64_t n) {
+  uint64_t z = seed + (n + 1) * 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+// In [0, 1).
+double CounterUniform(uint64_t seed, uint64_t n) {
+  constexpr double kTwoToMinus53 = 1.0 / 9007199254740992.0;
+  return (CounterRandom(seed, n) >> 11) * kTwoToMinus53;
+}
+
+using Candidate = std::pair<float, int32_t>;
+
+bool Better(const Candidate& a, const Candidate& b) {
+  return a.first != b.first ? a.first > b.first : a.second < b.second;
+}
+
+// Turns the candidates' logits, best first, into probabilities that sum to 1.
+void Normalise(std::vector<Candidate>* candidates) {
+  const double top = candidates->front().first;
+  double sum = 0;
+  for (Candidate& c : *candidates) {
+    c.first = static_cast<float>(std::exp(c.first - top));
+    sum += c.first;
+  }
+  for (Candidate& c : *candidates) {
+    c.first = static_cast<float>(c.first / sum);
+  }
+}
+
+void Rescale(std::vector<Candidate>* candidates) {
+  double sum = 0;
+  for (const Candidate& c : *candidates) sum += c.first;
+  for (Candidate& c : *candidates) {
+    c.first = static_cast<float>(c.first / sum);
+  }
+}
+
+// The smallest prefix whose probabilities reach top_p.
+void KeepTopP(float top_p, std::vector<Candidate>* candidates) {
+  double sum = 0;
+  size_t kept = 0;
+  while (kept < candidates->size() && sum < top_p) {
+    sum += (*candidates)[kept++].first;
+  }
+  candidates->resize(std::max<size_t>(1, kept));
+}
+
+// Those at least min_p times as probable as the best.
+void KeepMinP(float min_p, std::vector<Candidate>* candidates) {
+  const float least = min_p * candidates->front().first;
+  size_t kept = 1;
+  while (kept < candidates->size() && (*candidates)[kept].first >= least) {
+    ++kept;
+  }
+  candidates->resize(kept);
+}
+
+}  // namespace
+
+absl::Status CheckSamplingParams(const SamplingParams& params,
+                                 int32_t text_vocabulary) {
+  // Written so that NaN fails.
+  if (!(params.temperature >= 0) || std::isinf(params.temperature)) {
+    return OutOfRange("temperature", params.temperature, "[0, inf)");
+  }
+  if (params.top_k < 0) return OutOfRange("top_k", params.top_k, "[0, inf)");
+  if (!(params.top_p > 0 && params.top_p <= 1)) {
+    return OutOfRange("top_p", params.top_p, "(0, 1]");
+  }
+  if (!(params.min_p >= 0 && params.min_p <= 1)) {
+    return OutOfRange("min_p", params.min_p, "[0, 1]");
+  }
+  if (!(params.repetition_penalty > 0) ||
+      std::isinf(params.repetition_penalty)) {
+    return OutOfRange("repetition_penalty", params.repetition_penalty,
+                      "(0, inf)");
+  }
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id < 0 || id >= text_vocabulary) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("logit_bias: token id ", id, " is not in [0, ",
+                       text_vocabulary, "), the text vocabulary"));
+    }
+    if (!std::isfinite(bias)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "logit_bias: ", bias, " for token id ", id, " is not finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+Sampler::Sampler(SamplingParams params, int32_t text_vocabulary)
+    : params_(std::move(params)), text_vocabulary_(text_vocabulary) {}
+
+void Sampler::See(absl::Span<const int32_t> ids) {
+  if (params_.repetition_penalty == 1.0f) return;
+  seen_.resize(text_vocabulary_);
+  for (int32_t id : ids) {
+    if (id >= 0 && id < text_vocabulary_) seen_[id] = true;
+  }
+}
+
+absl::Span<const float> Sampler::Adjust(absl::Span<const float> logits) {
+  logits = logits.first(text_vocabulary_);
+  if (params_.repetition_penalty == 1.0f && params_.logit_bias.empty()) {
+    return logits;
+  }
+  adjusted_.assign(logits.begin(), logits.end());
+  if (!seen_.empty()) {
+    for (int32_t id = 0; id < text_vocabulary_; ++id) {
+      if (!seen_[id]) continue;
+      float& logit = adjusted_[id];
+      logit = logit < 0 ? logit * params_.repetition_penalty
+                        : logit / params_.repetition_penalty;
+    }
+  }
+  for (const auto& [id, bias] : params_.logit_bias) adjusted_[id] += bias;
+  return adjusted_;
+}
+
+int32_t Sampler::Draw(absl::Span<const float> logits) {
+  candidates_.clear();
+  for (int32_t id = 0; id < text_vocabulary_; ++id) {
+    candidates_.emplace_back(logits[id] / params_.temperature, id);
+  }
+  const size_t top_k =
+      params_.top_k == 0 ? candidates_.size()
+                         : std::min<size_t>(params_.top_k, candidates_.size());
+  std::partial_sort(candidates_.begin(), candidates_.begin() + top_k,
+                    candidates_.end(), Better);
+  candidates_.resize(top_k);
+  Normalise(&candidates_);
+  if (params_.top_p < 1) {
+    KeepTopP(params_.top_p, &candidates_);
+    Rescale(&candidates_);
+  }
+  if (params_.min_p > 0) KeepMinP(params_.min_p, &candidates_);
+  double total = 0;
+  for (const Candidate& c : candidates_) total += c.first;
+  double left = CounterUniform(params_.seed, drawn_) * total;
+  for (const Candidate& c : candidates_) {
+    left -= c.first;
+    if (left < 0) return c.second;
+  }
+  return candidates_.back().second;
+}
+
+int32_t Sampler::Sample(absl::Span<const float> logits) {
+  const absl::Span<const float> adjusted = Adjust(logits);
+  const int32_t token =
+      params_.temperature == 0
+          ? static_cast<int32_t>(
+                std::max_element(adjusted.begin(), adjusted.end()) -
+                adjusted.begin())
+          : Draw(adjusted);
+  ++drawn_;
+  See({token});
+  return token;
+}
+
+double LogSumExp(absl::Span<const float> logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits) sum += std::exp(logit - top);
+  return top + std::log(sum);
+}
+
+std::vector<TokenLogProb> TopLogProbs(absl::Span<const float> logits, int32_t k,
+                                      double log_sum_exp) {
+  // A heap of the k best, the worst on top.
+  std::vector<Candidate> best;
+  const auto size = std::min<size_t>(k, logits.size());
+  for (size_t id = 0; id < logits.size() && size > 0; ++id) {
+    const Candidate candidate(logits[id], static_cast<int32_t>(id));
+    if (best.size() == size && !Better(candidate, best.front())) continue;
+    if (best.size() == size) {
+      std::pop_heap(best.begin(), best.end(), Better);
+      best.pop_back();
+    }
+    best.push_back(candidate);
+    std::push_heap(best.begin(), best.end(), Better);
+  }
+  std::sort_heap(best.begin(), best.end(), Better);
+  std::vector<TokenLogProb> result;
+  for (const auto& [logit, id] : best) {
+    result.push_back({id, static_cast<float>(logit - log_sum_exp)});
+  }
+  return result;
+}
+
+}  // namespace lapidary::kernels

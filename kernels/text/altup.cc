@@ -1,0 +1,147 @@
+#include "kernels/text/altup.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/parallel.h"
+#include "kernels/simd/row_ops.h"
+
+namespace lapidary::kernels::text {
+namespace {
+
+// The config reader allows no more streams.
+constexpr int64_t kMaxStreams = 8;
+
+using StreamArray = std::array<float, kMaxStreams>;
+
+// Altup.compute_router_modalities: tanh of the router on the normed row, which
+// is scaled by 1/hidden first.
+StreamArray Route(const TextConfig& config, const LayerWeights& w,
+                  const float* row, float* normed) {
+  const int64_t hidden = config.hidden_size;
+  RmsNorm(row, w.router_norm, config.rms_norm_eps, hidden, normed);
+  StreamArray modalities{};
+  for (int64_t i = 0; i < config.altup_num_inputs; ++i) {
+    const float routed =
+        Dot(w.modality_router + i * hidden, normed, hidden) / hidden;
+    modalities[i] = std::tanh(routed);
+  }
+  return modalities;
+}
+
+// Coefficient number `out`: Σ_in weights[out][in] · modalities[in].
+float Coefficient(const std::vector<float>& weights, int64_t out,
+                  const StreamArray& modalities, int64_t streams) {
+  float sum = 0;
+  for (int64_t in = 0; in < streams; ++in) {
+    sum += weights[out * streams + in] * modalities[in];
+  }
+  return sum;
+}
+
+// The router's scratch row, one for each thread.
+float* ThreadRow(int64_t size) {
+  thread_local std::vector<float> row;
+  if (static_cast<int64_t>(row.size()) < size) row.resize(size);
+  return row.data();
+}
+
+// row scaled so that its root mean square is `target`; the floor is on the
+// mean square (Hugging Face's epsilon_tensor).
+void MatchMagnitude(const float* row, float target, int64_t n, float* out) {
+  constexpr float kMeanSquareFloor = 1e-5f;
+  const float rms =
+      std::sqrt(std::max(MeanOfSquares(row, n), kMeanSquareFloor));
+  Scale(target / rms, row, n, out);
+}
+
+}  // namespace
+
+void InitStreams(const std::vector<WeightMatrix>& altup_projections,
+                 ConstMatrixView embedding, MatrixView projected,
+                 StreamsView streams, GemmContext* gemm) {
+  const int64_t hidden = streams.hidden;
+  std::memcpy(streams.stream(0).data, embedding.data,
+              streams.rows * hidden * sizeof(float));
+  for (int64_t i = 1; i < streams.streams; ++i) {
+    MatMul(altup_projections[i - 1], embedding, projected, gemm);
+    ParallelFor(streams.rows, [&](int64_t row) {
+      const float rms = std::sqrt(MeanOfSquares(embedding.row(row), hidden));
+      MatchMagnitude(projected.row(row), rms, hidden,
+                     streams.stream(i).row(row));
+    });
+  }
+}
+
+void Predict(const TextConfig& config, const LayerWeights& w,
+             StreamsView streams, StreamsView predicted) {
+  const int64_t hidden = streams.hidden;
+  const int64_t n = streams.streams;
+  ParallelFor(streams.rows, [&](int64_t row) {
+    const StreamArray modalities =
+        Route(config, w, streams.stream(config.altup_active_idx).row(row),
+              ThreadRow(hidden));
+    for (int64_t i = 0; i < n; ++i) {
+      float* out = predicted.stream(i).row(row);
+      for (int64_t j = 0; j < n; ++j) {
+        const float c =
+            Coefficient(w.prediction_coefs, i * n + j, modalities, n);
+        const float* in = streams.stream(j).row(row);
+        if (j == 0) {
+          Scale(c, in, hidden, out);
+        } else {
+          AddScaled(c, in, hidden, out);
+        }
+      }
+      AddScaled(1.0f, streams.stream(i).row(row), hidden, out);
+    }
+  });
+}
+
+void Correct(const TextConfig& config, const LayerWeights& w,
+             StreamsView predicted, ConstMatrixView activated,
+             StreamsView corrected) {
+  const int64_t hidden = predicted.hidden;
+  const int64_t n = predicted.streams;
+  ParallelFor(predicted.rows, [&](int64_t row) {
+    float* scratch = ThreadRow(hidden);
+    const StreamArray modalities =
+        Route(config, w, activated.row(row), scratch);
+    const float* active = predicted.stream(config.altup_active_idx).row(row);
+    float* innovation = scratch;
+    for (int64_t i = 0; i < hidden; ++i) {
+      innovation[i] = activated.row(row)[i] - active[i];
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      const float* from = predicted.stream(i).row(row);
+      float* out = corrected.stream(i).row(row);
+      if (out != from) std::memcpy(out, from, hidden * sizeof(float));
+      const float c = Coefficient(w.correction_coefs, i, modalities, n);
+      AddScaled(c + 1.0f, innovation, hidden, out);
+    }
+  });
+}
+
+void MergeStreams(const std::vector<WeightMatrix>& altup_unembed_projections,
+                  StreamsView streams, MatrixView projected, MatrixView merged,
+                  GemmContext* gemm) {
+  const int64_t hidden = streams.hidden;
+  const MatrixView first = streams.stream(0);
+  std::memcpy(merged.data, first.data, streams.rows * hidden * sizeof(float));
+  for (int64_t i = 1; i < streams.streams; ++i) {
+    MatMul(altup_unembed_projections[i - 1], streams.stream(i), projected,
+           gemm);
+    ParallelFor(streams.rows, [&](int64_t row) {
+      const float rms = std::sqrt(MeanOfSquares(first.row(row), hidden));
+      MatchMagnitude(projected.row(row), rms, hidden, projected.row(row));
+      AddScaled(1.0f, projected.row(row), hidden, merged.row(row));
+    });
+  }
+  ParallelFor(streams.rows, [&](int64_t row) {
+    Scale(1.0f / streams.streams, merged.row(row), hidden, merged.row(row));
+  });
+}
+
+}  // namespace lapidary::kernels::text

@@ -1,0 +1,53 @@
+#include "kernels/text/step.h"
+
+#include <cmath>
+
+#include "kernels/stopwatch.h"
+
+namespace lapidary::kernels::text {
+
+void RopeTable::Fill(float theta, int64_t head_dim,
+                     const std::vector<RowPlace>& rows) {
+  const int64_t half = head_dim / 2;
+  cos.resize(rows.size() * half);
+  sin.resize(rows.size() * half);
+  for (int64_t k = 0; k < half; ++k) {
+    const float exponent = static_cast<float>(2 * k) / head_dim;
+    const float frequency = 1.0f / std::pow(theta, exponent);
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const float angle = static_cast<float>(rows[row].position) * frequency;
+      cos[row * half + k] = std::cos(angle);
+      sin[row * half + k] = std::sin(angle);
+    }
+  }
+}
+
+StreamsView Step::Streams(std::vector<float>* storage, const TextConfig& config,
+                          int64_t rows) {
+  const int64_t padding = GemmCapacity(rows) - rows;
+  const size_t size =
+      (config.altup_num_inputs * rows + padding) * config.hidden_size;
+  if (storage->size() < size) storage->resize(size);
+  return {storage->data(), config.altup_num_inputs, rows, config.hidden_size};
+}
+
+void Step::Project(const WeightMatrix& w, ConstMatrixView inputs,
+                   MatrixView outputs) {
+  const Stopwatch watch(&timings->gemm_ns);
+  MatMul(w, inputs, outputs, &gemm);
+}
+
+size_t Step::bytes() const {
+  size_t total = predicted_storage.capacity() * sizeof(float) + kv.bytes() +
+                 gemm.ScratchBytes();
+  for (const ScratchMatrix* matrix :
+       {&normed, &laurel_low, &laurel, &query, &key, &value, &context,
+        &attended, &hidden, &gate, &up, &activated, &per_layer_input,
+        &per_layer_gate, &logits}) {
+    total += matrix->bytes();
+  }
+  for (const auto& buffer : scores) total += buffer.capacity() * sizeof(float);
+  return total;
+}
+
+}  // namespace lapidary::kernels::text

@@ -61,13 +61,13 @@ CONFIGS = {
     ), 1, "bfloat16"),
     # Multi-head attention, nothing shared, three streams, no softcap, unequal FFN widths.
     "mha_no_sharing": (_text(
-        hidden_size=96, hidden_size_per_layer_input=12, num_hidden_layers=5,
-        intermediate_size=[192, 100, 256, 77, 128], num_attention_heads=4, num_key_value_heads=4,
-        head_dim=16, sliding_window=4, layer_types=_types("SFSSF"), num_kv_shared_layers=0,
-        activation_sparsity_pattern=[0.5, 0.0, 0.8, 0.0, 0.95], laurel_rank=6, altup_num_inputs=3,
+        hidden_size=96, hidden_size_per_layer_input=12, num_hidden_layers=11,
+        intermediate_size=[192, 100, 256, 77, 128, 128, 90, 160, 33, 256, 64], num_attention_heads=4, num_key_value_heads=4,
+        head_dim=16, sliding_window=4, layer_types=_types("SFSSFSSSFFS"), num_kv_shared_layers=0,
+        activation_sparsity_pattern=[0.5, 0.0, 0.8, 0.0, 0.95, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0], laurel_rank=6, altup_num_inputs=3,
         final_logit_softcapping=None, rope_theta=50000.0, rope_local_base_freq=300.0,
         rms_norm_eps=1e-6, vocab_size=256, vocab_size_per_layer_input=256,
-    ), 1, "bfloat16"),
+    ), 22, "bfloat16"),
     # One K/V head for six query heads, narrow heads, rope_parameters with unusual thetas.
     "mqa_rope_parameters": (_text(
         hidden_size=96, hidden_size_per_layer_input=16, num_hidden_layers=8, intermediate_size=[224] * 8,
@@ -76,7 +76,7 @@ CONFIGS = {
         activation_sparsity_pattern=[0.8] * 4 + [0.0] * 4, laurel_rank=8, altup_num_inputs=4,
         final_logit_softcapping=30.0, rope_parameters=_rope(300000.0, 777.0), rms_norm_eps=1e-6,
         vocab_size=384, vocab_size_per_layer_input=320,
-    ), 1, "bfloat16"),
+    ), 27, "bfloat16"),
     # Three query heads per K/V head, a width that is no multiple of 16, six shared layers of twelve.
     "gqa3_odd_width": (_text(
         hidden_size=72, hidden_size_per_layer_input=20, num_hidden_layers=12,
@@ -89,51 +89,60 @@ CONFIGS = {
     ), 1, "bfloat16"),
     # Two streams.
     "two_streams": (_text(
-        hidden_size=80, hidden_size_per_layer_input=8, num_hidden_layers=6, intermediate_size=160,
+        hidden_size=80, hidden_size_per_layer_input=8, num_hidden_layers=10, intermediate_size=160,
         num_attention_heads=5, num_key_value_heads=5, head_dim=32, sliding_window=5,
-        layer_types=_types("SFSFSF"), num_kv_shared_layers=3,
-        activation_sparsity_pattern=[0.95, 0.95, 0.0, 0.0, 0.5, 0.0], laurel_rank=10, altup_num_inputs=2,
+        layer_types=_types("SFSFSFSFSF"), num_kv_shared_layers=3,
+        activation_sparsity_pattern=[0.95, 0.95, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], laurel_rank=10, altup_num_inputs=2,
         final_logit_softcapping=10.0, rope_theta=10000.0, rope_local_base_freq=10000.0,
         rms_norm_eps=1e-6, vocab_size=320, vocab_size_per_layer_input=310,
-    ), 1, "bfloat16"),
+    ), 11, "bfloat16"),
     # Stream 1 is the active one, and its gate input is not scaled.
     "active_stream_1_unscaled": (_text(
-        hidden_size=64, hidden_size_per_layer_input=16, num_hidden_layers=7, intermediate_size=192,
+        hidden_size=64, hidden_size_per_layer_input=16, num_hidden_layers=9, intermediate_size=192,
         num_attention_heads=2, num_key_value_heads=1, head_dim=16, sliding_window=6,
-        layer_types=_types("SSFSSSF"), num_kv_shared_layers=3,
-        activation_sparsity_pattern=[0.95] * 2 + [0.0] * 5, laurel_rank=4, altup_num_inputs=4,
+        layer_types=_types("SSFSSFSSF"), num_kv_shared_layers=3,
+        activation_sparsity_pattern=[0.95] * 2 + [0.0] * 7, laurel_rank=4, altup_num_inputs=4,
         altup_active_idx=1, altup_correct_scale=False, final_logit_softcapping=30.0,
         rope_parameters=_rope(1000000.0, 10000.0), rms_norm_eps=1e-6, vocab_size=320,
         vocab_size_per_layer_input=300,
-    ), 1, "bfloat16"),
+    ), 19, "bfloat16"),
     # The last of three streams is active; float32 weights; every layer sparse.
     "active_stream_2_float32": (_text(
-        hidden_size=64, hidden_size_per_layer_input=8, num_hidden_layers=6, intermediate_size=256,
+        hidden_size=64, hidden_size_per_layer_input=8, num_hidden_layers=12, intermediate_size=256,
         num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=9,
-        layer_types=_types("FSSFSS"), num_kv_shared_layers=2,
-        activation_sparsity_pattern=[0.95, 0.8, 0.5, 0.95, 0.8, 0.5], laurel_rank=3, altup_num_inputs=3,
+        layer_types=_types("FSSFSSFSSFSS"), num_kv_shared_layers=4,
+        activation_sparsity_pattern=[0.95, 0.8, 0.5] * 4, laurel_rank=3, altup_num_inputs=3,
         altup_active_idx=2, altup_correct_scale=True, final_logit_softcapping=10.0,
         rope_theta=123456.0, rope_local_base_freq=99.0, rms_norm_eps=1e-3, vocab_size=288,
         vocab_size_per_layer_input=257,
-    ), 1, "float32"),
+    ), 12, "float32"),
     # Sliding layers only.
     "all_sliding": (_text(
-        hidden_size=128, hidden_size_per_layer_input=32, num_hidden_layers=5, intermediate_size=320,
+        hidden_size=128, hidden_size_per_layer_input=32, num_hidden_layers=10, intermediate_size=320,
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, sliding_window=12,
-        layer_types=_types("SSSSS"), num_kv_shared_layers=2, activation_sparsity_pattern=[0.0] * 5,
+        layer_types=_types("SSSSSSSSSS"), num_kv_shared_layers=3, activation_sparsity_pattern=[0.0] * 10,
         laurel_rank=16, altup_num_inputs=4, altup_correct_scale=False, final_logit_softcapping=30.0,
         rope_parameters=_rope(1000000.0, 5000.0), rms_norm_eps=1e-6, vocab_size=512,
         vocab_size_per_layer_input=448,
-    ), 1, "bfloat16"),
+    ), 28, "bfloat16"),
     # Full layers only, one head; the window has nothing to act on.
     "all_full_one_head": (_text(
-        hidden_size=64, hidden_size_per_layer_input=4, num_hidden_layers=5,
-        intermediate_size=[64, 96, 128, 160, 192], num_attention_heads=1, num_key_value_heads=1,
-        head_dim=32, sliding_window=4, layer_types=_types("FFFFF"), num_kv_shared_layers=1,
-        activation_sparsity_pattern=[0.8] + [0.0] * 4, laurel_rank=1, altup_num_inputs=3,
+        hidden_size=64, hidden_size_per_layer_input=4, num_hidden_layers=7,
+        intermediate_size=[64, 96, 128, 160, 192, 40, 80], num_attention_heads=1, num_key_value_heads=1,
+        head_dim=32, sliding_window=4, layer_types=_types("FFFFFFF"), num_kv_shared_layers=1,
+        activation_sparsity_pattern=[0.8] + [0.0] * 6, laurel_rank=2, altup_num_inputs=3,
         final_logit_softcapping=20.0, rope_theta=5000.0, rope_local_base_freq=10000.0, rms_norm_eps=1e-6,
         vocab_size=256, vocab_size_per_layer_input=250,
-    ), 1, "bfloat16"),
+    ), 41, "bfloat16"),
+    # The shallowest: five layers, eight heads of their own K/V, one of them shared.
+    "five_layers": (_text(
+        hidden_size=64, hidden_size_per_layer_input=24, num_hidden_layers=5,
+        intermediate_size=[256, 320, 64, 128, 512], num_attention_heads=8, num_key_value_heads=8,
+        head_dim=32, sliding_window=13, layer_types=_types("FSFSF"), num_kv_shared_layers=1,
+        activation_sparsity_pattern=[0.0] * 5, laurel_rank=12, altup_num_inputs=4,
+        final_logit_softcapping=15.0, rope_theta=40000.0, rope_local_base_freq=2000.0,
+        rms_norm_eps=1e-6, vocab_size=512, vocab_size_per_layer_input=500,
+    ), 19, "bfloat16"),
     # A multimodal folder's layout: text_config inside, names below model.language_model., and as
     # many fields as possible left to their defaults (layer_types, sparsity, thetas, altup, cap, eps).
     "nested_defaults": ({
@@ -148,7 +157,7 @@ CONFIGS = {
             "sliding_window": 10, "num_kv_shared_layers": 4, "laurel_rank": 8, "altup_num_inputs": 4,
             "vocab_size": 400, "vocab_size_per_layer_input": 320,
         },
-    }, 1, "bfloat16"),
+    }, 3, "bfloat16"),
 }
 
 

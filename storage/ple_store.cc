@@ -104,8 +104,8 @@ struct PleStore::Impl {
     // Where the page cache is used, no read-ahead: rows are asked for at
     // random.
     options.advise_random_on_open = true;
-    // All files stay open. A reader keeps little beside the block cache; a
-    // file that were closed and opened again would cost three reads a row.
+    // All files stay open: E2B's 16 keep 30 KB beside the block cache. One
+    // that was closed would cost three more reads when it is opened again.
     options.max_open_files = -1;
     options.max_file_opening_threads = 1;
     options.skip_stats_update_on_db_open = true;
@@ -189,17 +189,7 @@ struct PleStore::Impl {
                      shape.RowBytes(), "; pack the model again"));
   }
 
-  absl::Status ReadOne(int32_t id, size_t offset, size_t bytes, char* row) {
-    const PleKey key(id);
-    rocksdb::PinnableSlice value;
-    const rocksdb::Status status =
-        db->Get(read_options, db->DefaultColumnFamily(), key.slice(), &value);
-    absl::Status checked = CheckRow(id, status, value);
-    if (checked.ok()) std::memcpy(row, value.data() + offset, bytes);
-    return checked;
-  }
-
-  absl::Status ReadMany(absl::Span<const int32_t> ids, size_t offset,
+  absl::Status ReadRows(absl::Span<const int32_t> ids, size_t offset,
                         size_t bytes, char* rows);
 
   const std::string folder;
@@ -218,8 +208,10 @@ struct PleStore::Impl {
 };
 
 // In the order of the keys, as RocksDB wants them, each id once; every row is
-// copied from the cached block to each place that wants it.
-absl::Status PleStore::Impl::ReadMany(absl::Span<const int32_t> ids,
+// copied from the cached block to each place that wants it. One token too is a
+// MultiGet: a Get takes 1 µs less, of some 80 µs of a row from disk, but
+// RocksDB 7.8 does not count its hits and misses.
+absl::Status PleStore::Impl::ReadRows(absl::Span<const int32_t> ids,
                                       size_t offset, size_t bytes, char* rows) {
   std::vector<size_t> order(ids.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -304,9 +296,7 @@ absl::Status PleStore::Read(absl::Span<const int32_t> ids, LayerRange range,
   const size_t offset = range.first * layer_bytes;
   const size_t bytes = range.count() * layer_bytes;
   char* out = static_cast<char*>(rows);
-  absl::Status status = ids.size() == 1
-                            ? impl_->ReadOne(ids[0], offset, bytes, out)
-                            : impl_->ReadMany(ids, offset, bytes, out);
+  absl::Status status = impl_->ReadRows(ids, offset, bytes, out);
   if (impl_->bound_page_cache) impl_->BoundPageCache(ids.size());
   if (!status.ok()) return status;
   impl_->rows_read.fetch_add(ids.size(), std::memory_order_relaxed);
@@ -350,7 +340,6 @@ PleStoreStats PleStore::stats() const {
   stats.block_cache_bytes = impl_->cache->GetUsage();
   stats.block_cache_capacity = impl_->cache->GetCapacity();
   stats.direct_io = impl_->direct_io;
-  stats.page_cache_bytes = impl_->page_cache->ResidentBytes();
   stats.read_us_p50 = latency.Percentile(0.50);
   stats.read_us_p99 = latency.Percentile(0.99);
   stats.read_us_max = latency.max;
@@ -359,6 +348,10 @@ PleStoreStats PleStore::stats() const {
                                          latency.buckets[i]);
   }
   return stats;
+}
+
+int64_t PleStore::PageCacheBytes() const {
+  return impl_->page_cache->ResidentBytes();
 }
 
 absl::Status PleStore::VerifyChecksums() {

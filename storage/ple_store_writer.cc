@@ -22,7 +22,7 @@
 namespace lapidary {
 namespace {
 
-// E2B's table is then 17 files: few enough to keep all of them open.
+// E2B's table is then 16 files: few enough to keep all of them open.
 constexpr uint64_t kFileBytes = uint64_t{256} << 20;
 
 std::string WithoutTrailingSlashes(std::string folder) {

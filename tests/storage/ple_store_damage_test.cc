@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -34,10 +36,22 @@ void ExpectDataLoss(const absl::Status& status, const std::string& folder) {
       << status;
 }
 
+// Where the file holds the bytes of `row`.
+uint64_t OffsetOf(const std::string& file, const std::vector<uint16_t>& row) {
+  std::ifstream stream(file, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(stream)),
+                          std::istreambuf_iterator<char>());
+  const size_t offset =
+      bytes.find(std::string(reinterpret_cast<const char*>(row.data()),
+                             row.size() * sizeof(uint16_t)));
+  EXPECT_NE(offset, std::string::npos) << file;
+  return offset;
+}
+
 TEST_F(PleStoreTest, FlippedRowByte_IsFoundByReadAndByVerify) {
   WriteTable(kWide);
   const std::string file = Files(folder_, "", ".sst").at(0);
-  FlipByte(file, 16384 * 700 + 5000);  // in the block of token 700
+  FlipByte(file, OffsetOf(file, Rows(kWide, 700, 1)) + 5000);
   auto store = OpenTable(kWide);
   ASSERT_NE(store, nullptr);
   ExpectDataLoss(store->VerifyChecksums(), folder_);
@@ -227,7 +241,7 @@ TEST_F(PleStoreTest, WriterRefusesAFolderThatExists) {
 TEST_F(PleStoreTest, FullDiskIsResourceExhausted) {
   const PleTableShape shape{200, 30, 256, DType::kBf16};
   const std::string small = scratch_.Folder("small");
-  const int rows_kb = 200 * 16;  // each a block of 16 KiB
+  const int rows_kb = 200 * 15;
   int refused = 0, written = 0;
   for (int kb = rows_kb - 64; kb <= rows_kb + 128; kb += 8) {
     // The child answers by making one of two folders beside the mount.

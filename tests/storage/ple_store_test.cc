@@ -191,7 +191,7 @@ TEST_F(PleStoreTest, DirectReadsLeaveNothingInThePageCache) {
   ASSERT_NE(store, nullptr);
   if (!store->stats().direct_io) GTEST_SKIP() << folder_ << ": no O_DIRECT";
   ASSERT_TRUE(Read(*store, AllIds(kWide), {0, 30}).ok());
-  EXPECT_EQ(store->stats().page_cache_bytes, 0);
+  EXPECT_EQ(store->PageCacheBytes(), 0);
 }
 
 TEST_F(PleStoreTest, BufferedReadsReportThePageCache) {
@@ -202,7 +202,7 @@ TEST_F(PleStoreTest, BufferedReadsReportThePageCache) {
   ASSERT_NE(store, nullptr);
   ASSERT_TRUE(Read(*store, AllIds(kWide), {0, 30}).ok());
   EXPECT_FALSE(store->stats().direct_io);
-  EXPECT_GE(store->stats().page_cache_bytes,
+  EXPECT_GE(store->PageCacheBytes(),
             static_cast<int64_t>(kWide.tokens * kWide.RowBytes()));
 }
 

@@ -133,7 +133,7 @@ CONFIGS = {
         activation_sparsity_pattern=[0.8] + [0.0] * 6, laurel_rank=2, altup_num_inputs=3,
         final_logit_softcapping=20.0, rope_theta=5000.0, rope_local_base_freq=10000.0, rms_norm_eps=1e-6,
         vocab_size=256, vocab_size_per_layer_input=250,
-    ), 41, "bfloat16"),
+    ), 3, "bfloat16"),
     # The shallowest: five layers, eight heads of their own K/V, one of them shared.
     "five_layers": (_text(
         hidden_size=64, hidden_size_per_layer_input=24, num_hidden_layers=5,

@@ -52,6 +52,9 @@ TEST(Detokenizer, SkippedToken_DoesNotEndARun) {
             (Texts{"", "", "", "\xC3\xA9"}));
   EXPECT_EQ(Deltas({kByte0 + 0xC3, 106, kByte0 + 0xA9}, false),
             (Texts{"", "\xEF\xBF\xBD<end_of_turn>", "", "\xEF\xBF\xBD"}));
+  // Nor does an id without a piece.
+  EXPECT_EQ(Deltas({kByte0 + 0xC3, 9999, kByte0 + 0xA9}, false),
+            (Texts{"", "", "", "\xC3\xA9"}));
 }
 
 TEST(Detokenizer, AfterFlush_ANewSequenceBegins) {

@@ -1,5 +1,7 @@
 // What Tokenizer::Load makes of folders that are incomplete, damaged or
 // hostile.
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <random>
@@ -200,6 +202,70 @@ TEST_F(TokenizerFiles, NormalizedToken_IsFoundInNormalizedText) {
     const auto ids = (*tokenizer)->Encode(text, SpecialTokens::kPlainText);
     EXPECT_EQ(*ids, (std::vector<int32_t>{2841, 3138}));
   }
+}
+
+// One `pieces` entry (field 1 of ModelProto) in Protobuf's wire format: piece
+// (field 1), score (field 2), type (field 3: 1 normal, 2 unknown, 3 control,
+// 4 user-defined, 6 byte).
+std::string PieceEntry(const std::string& piece, float score, char type) {
+  std::string entry = "\x0A";
+  entry += static_cast<char>(piece.size());
+  entry += piece;
+  char bytes[sizeof(score)];
+  std::memcpy(bytes, &score, sizeof(score));
+  entry += '\x15';
+  entry.append(bytes, sizeof(bytes));
+  entry += '\x18';
+  entry += type;
+  return std::string("\x0A") + static_cast<char>(entry.size()) + entry;
+}
+
+// Here merging alone would make <bos> and <unused7> of their letters.
+TEST_F(TokenizerFiles, ControlTokensThatMergingCouldMake_StayText) {
+  std::string model = PieceEntry("<unk>", 0, 2);
+  Json added = Json::array();
+  int id = 1;
+  for (const char* name :
+       {"<bos>", "<eos>", "<pad>", "<start_of_turn>", "<end_of_turn>"}) {
+    model += PieceEntry(name, 0, 4);
+    added.push_back({{"id", id++}, {"content", name}, {"normalized", true}});
+  }
+  added.push_back({{"id", 0}, {"content", "<unk>"}, {"special", true}});
+  model += PieceEntry("<unused7>", 0, 4);  // no added token
+  for (int byte = 0; byte < 256; ++byte) {
+    char name[8];
+    std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+    model += PieceEntry(name, 0, 6);
+  }
+  float score = 0;
+  for (const char* text :
+       {"bo", "<bo", "s>", "un", "us", "ed", "unus", "<unus", "7>", "<unused",
+        "<",  ">",   "b",  "o",  "s",  "u",  "n",    "e",     "d",  "7"}) {
+    model += PieceEntry(text, score -= 1, 1);
+  }
+  // trainer_spec (field 2): model_type (3) BPE, byte_fallback (35) true.
+  model += "\x12\x05\x18\x02\x98\x02\x01";
+  Write("tokenizer.model", model);
+  WriteAdded(added);
+  const auto tokenizer = Tokenizer::Load(folder_);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto ids =
+      (*tokenizer)->Encode("<bos><unused7>", SpecialTokens::kPlainText);
+  std::vector<std::string> pieces;
+  for (const int32_t id : *ids) pieces.push_back((*tokenizer)->Piece(id));
+  EXPECT_THAT(pieces, testing::ElementsAre("<bo", "s>", "<unused", "7>"));
+  EXPECT_EQ(*(*tokenizer)->Encode("<bos>", SpecialTokens::kRecognise),
+            (std::vector<int32_t>{1}));
+}
+
+// Without it in the added tokens, no text and no template could name it.
+TEST_F(TokenizerFiles, TurnTokenThatIsNotAdded_IsRefused) {
+  for (size_t i = 0; i < added_.size(); ++i) {
+    if (added_[i]["content"] == "<end_of_turn>") added_.erase(i--);
+  }
+  WriteAdded(added_);
+  EXPECT_EQ(Load().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Load().ToString(), HasSubstr("<end_of_turn>"));
 }
 
 TEST_F(TokenizerFiles, TokenizerJsonOfTheSameTokenizer_PassesTheCheck) {

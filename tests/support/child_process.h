@@ -1,15 +1,17 @@
-// Parts of a test that need another user or a file system of their own: they
+// Parts of a test that need less rights or a file system of their own: they
 // run in a child process, which the machine may not allow.
 //
-//   const Child child = AsNobody([] { EXPECT_FALSE(Open(secret).ok()); });
-//   if (child == Child::kCannot) GTEST_SKIP() << "may not change the user";
+//   const Child child = WithoutPrivileges([] { EXPECT_FALSE(Open(secret).ok());
+//   }); if (child == Child::kCannot) GTEST_SKIP() << "cannot drop rights";
 //   EXPECT_EQ(child, Child::kPassed);
 #ifndef LAPIDARY_TESTS_SUPPORT_CHILD_PROCESS_H_
 #define LAPIDARY_TESTS_SUPPORT_CHILD_PROCESS_H_
 
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,14 +47,16 @@ Child InChild(Prepare prepare, Body body) {
   return status == 0 ? Child::kPassed : Child::kFailed;
 }
 
-// As a user without rights, so that permissions hold even where the tests run
-// as root.
+// Without root's capabilities, so that permission bits hold even where the
+// tests run as root.
 template <typename Body>
-Child AsNobody(Body body) {
-  auto become_nobody = [] {
-    return geteuid() != 0 || (setgid(65534) == 0 && setuid(65534) == 0);
+Child WithoutPrivileges(Body body) {
+  auto drop = [] {
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+    return syscall(SYS_capset, &header, none) == 0;
   };
-  return InChild(become_nobody, body);
+  return InChild(drop, body);
 }
 
 // With a file system of our own over `folder`, which only the child sees.

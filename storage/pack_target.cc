@@ -74,11 +74,16 @@ absl::Status PackTarget::Prepare() {
                        ", which is not of a packed model; give a new folder"));
     }
   }
-  // The notice is on disk before anything else is, and goes last.
+  // The notice is on disk before anything else is, and goes last. Not written
+  // by rename: a temporary file without it would be a foreign one.
   if (!unfinished) {
-    if (auto s = WriteFileAtomically(Path(kUnfinishedFile), kNotice); !s.ok()) {
+    auto notice = FileWriter::Create(Path(kUnfinishedFile));
+    if (!notice.ok()) return notice.status();
+    if (auto s = (*notice)->Append(kNotice, sizeof(kNotice) - 1); !s.ok()) {
       return s;
     }
+    if (auto s = (*notice)->Finish(); !s.ok()) return s;
+    if (auto s = SyncFolder(folder_); !s.ok()) return s;
   }
   for (const std::string& name : *names) {
     if (name == kUnfinishedFile) continue;

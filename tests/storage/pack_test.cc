@@ -1,0 +1,339 @@
+#include "storage/pack.h"
+
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/bf16.h"
+#include "kernels/gemm/panel_layout.h"
+#include "kernels/text/weights.h"
+#include "storage/checkpoint.h"
+#include "storage/json.h"
+#include "storage/packed_model.h"
+#include "storage/ple_store.h"
+#include "tests/support/files.h"
+#include "tests/support/tiny_model.h"
+
+namespace lapidary {
+namespace {
+
+using kernels::DType;
+using kernels::text::PackedTensor;
+using kernels::text::TensorSpec;
+using kernels::text::TensorUse;
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr char kNano[] = "deploy/models/nano";
+
+// All elements of a checkpoint's tensor as f32.
+std::vector<float> SourceValues(const CheckpointTensor& tensor) {
+  RowReader reader(tensor);
+  const void* rows = reader.Read(0, tensor.rows());
+  std::vector<float> values(tensor.entry.elements());
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] =
+        reader.dtype() == DType::kF32
+            ? static_cast<const float*>(rows)[i]
+            : kernels::Bf16ToFloat(static_cast<const uint16_t*>(rows)[i]);
+  }
+  return values;
+}
+
+// All elements of a packed tensor as f32, in the source's order.
+std::vector<float> PackedValues(const PackedTensor& tensor) {
+  int64_t elements = 1;
+  for (const int64_t dim : tensor.shape) elements *= dim;
+  std::vector<float> values(elements);
+  if (tensor.use == TensorUse::kPlain) {
+    std::memcpy(values.data(), tensor.data, elements * sizeof(float));
+    return values;
+  }
+  const int64_t n = tensor.shape[0] / tensor.row_blocks;
+  const int64_t k = tensor.shape[1];
+  const auto* block = static_cast<const std::byte*>(tensor.data);
+  for (int64_t row = 0; row < tensor.shape[0]; ++row) {
+    UnpackRow(tensor.dtype,
+              block + row / n * PanelMatrixBytes(tensor.dtype, n, k), row % n,
+              k, &values[row * k]);
+  }
+  return values;
+}
+
+float Rounded(float value, DType dtype) {
+  return dtype == DType::kF32
+             ? value
+             : kernels::Bf16ToFloat(kernels::FloatToBf16(value));
+}
+
+class PackTypesTest : public testing::TestWithParam<std::tuple<DType, DType>> {
+};
+
+TEST_P(PackTypesTest, EveryWeightArrivesExactly) {
+  const auto [source_dtype, dtype] = GetParam();
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, source_dtype);
+  ASSERT_TRUE(hf.ok()) << hf.status();
+  const auto packed = PackFolder(dir, *hf, dtype);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto checkpoint = Checkpoint::Open(*hf);
+  PackedModelOptions verify;
+  verify.verify_weights = true;
+  const auto model = PackedModel::Open(*packed, verify);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->dtype(), dtype);
+
+  for (const TensorSpec& spec : TextTensorSpecs((*model)->config().text)) {
+    if (spec.use == TensorUse::kPleTable) continue;
+    const auto tensor = (*model)->Lookup()(spec.name);
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    EXPECT_EQ(tensor->shape, spec.shape);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor->data) % 4096, 0u);
+    const DType stored = spec.use == TensorUse::kGemm ? dtype : DType::kF32;
+    EXPECT_EQ(tensor->dtype, stored);
+    const std::vector<float> source =
+        SourceValues(*(*checkpoint)->Find(spec.name));
+    const std::vector<float> values = PackedValues(*tensor);
+    ASSERT_EQ(values.size(), source.size());
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(values[i], Rounded(source[i], stored)) << spec.name << i;
+    }
+  }
+}
+
+TEST_P(PackTypesTest, PleRowsKeepTheCheckpointsBytes) {
+  const auto [source_dtype, dtype] = GetParam();
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, source_dtype);
+  const auto packed = PackFolder(dir, *hf, dtype);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const PleTableShape& shape = (*model)->ple_shape();
+  EXPECT_EQ(shape.tokens, 300);
+  EXPECT_EQ(shape.layers, 6);
+  EXPECT_EQ(shape.width, 8);
+  EXPECT_EQ(shape.dtype, source_dtype);
+  const auto store = PleStore::Open((*model)->ple_folder(), shape, {});
+  ASSERT_TRUE(store.ok()) << store.status();
+  std::vector<int32_t> ids(300);
+  for (int id = 0; id < 300; ++id) ids[id] = id;
+  const auto rows = (*store)->Read(ids, {0, 6});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  const auto checkpoint = Checkpoint::Open(*hf);
+  const CheckpointTensor* table =
+      (*checkpoint)->Find("embed_tokens_per_layer.weight");
+  ASSERT_EQ(rows->bytes(), table->entry.bytes);
+  EXPECT_EQ(std::memcmp(rows->raw(), table->file->data() + table->entry.offset,
+                        rows->bytes()),
+            0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , PackTypesTest,
+    testing::Combine(testing::Values(DType::kBf16, DType::kF32),
+                     testing::Values(DType::kBf16, DType::kF32)),
+    [](const auto& info) {
+      return std::string(NameOf(std::get<0>(info.param))) + "_as_" +
+             NameOf(std::get<1>(info.param));
+    });
+
+TEST(Pack, WeightsOfTheDecoderBind) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  const auto packed = PackFolder(dir, *hf, DType::kF32);
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto weights = kernels::text::BindTextWeights(
+      (*model)->config().text, {0, 6}, (*model)->Lookup());
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->layers.size(), 6u);
+  EXPECT_TRUE(weights->layers[3].k_proj.empty());
+  EXPECT_EQ(
+      (*model)->Lookup()("layers.3.self_attn.k_proj.weight").status().code(),
+      absl::StatusCode::kNotFound);
+}
+
+TEST(Pack, HalfPrecisionIsWidened) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  // The same bits, called F16.
+  const std::string path = *hf + "/model.safetensors";
+  std::string bytes = ReadBytes(path);
+  const size_t header = bytes.find('{');
+  for (size_t at = bytes.find("\"BF16\""); at < bytes.find("}}", header);
+       at = bytes.find("\"BF16\"", at + 1)) {
+    bytes.replace(at, 6, "\"F16\" ");
+  }
+  WriteBytes(path, bytes);
+  const auto packed = PackFolder(dir, *hf, DType::kF32);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->ple_shape().dtype, DType::kF32);
+  const auto checkpoint = Checkpoint::Open(*hf);
+  const CheckpointTensor& source =
+      *(*checkpoint)->Find("layers.1.mlp.down_proj.weight");
+  ASSERT_EQ(source.entry.dtype, "F16");
+  EXPECT_EQ(PackedValues(*(*model)->Lookup()("layers.1.mlp.down_proj.weight")),
+            SourceValues(source));
+}
+
+TEST(Pack, NanoKeepsItsNameFilesAndCounts) {
+  TempDir dir;
+  const auto packed = PackFolder(dir, kNano, DType::kBf16);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const ParameterCounts counts = (*Checkpoint::Open(kNano))->CountParameters();
+  EXPECT_GT(counts.vision, 0);
+  EXPECT_GT(counts.audio, 0);
+  EXPECT_EQ((*model)->parameters().text, counts.text);
+  EXPECT_EQ((*model)->parameters().ple, counts.ple);
+  EXPECT_EQ((*model)->parameters().vision, counts.vision);
+  EXPECT_EQ((*model)->parameters().audio, counts.audio);
+  for (const char* name :
+       {"config.json", "generation_config.json", "tokenizer.model",
+        "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+        "processor_config.json"}) {
+    EXPECT_EQ(ReadBytes(*packed + "/" + name),
+              ReadBytes(std::string(kNano) + "/" + name));
+  }
+  EXPECT_FALSE(std::filesystem::exists(*packed + "/packing-unfinished"));
+}
+
+// A copy of nano that may be changed.
+std::string NanoCopy(const TempDir& dir) {
+  const std::string copy = dir.File("nano");
+  std::filesystem::create_directory(copy);
+  for (const auto& entry : std::filesystem::directory_iterator(kNano)) {
+    WriteBytes(copy + "/" + entry.path().filename().string(),
+               ReadBytes(entry.path().string()));
+  }
+  return copy;
+}
+
+TEST(Pack, NameIsTheLastPartOfTheSourcesPath) {
+  TempDir dir;
+  const auto packed = PackFolder(dir, NanoCopy(dir) + "/", DType::kBf16);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  EXPECT_EQ((*PackedModel::Open(*packed, {}))->name(), "nano");
+}
+
+TEST(Pack, UnknownChatTemplateIsRefusedUnlessAssumed) {
+  TempDir dir;
+  PackOptions options;
+  options.source = NanoCopy(dir);
+  options.target = dir.File("packed");
+  WriteBytes(options.source + "/chat_template.jinja",
+             "{{ bos_token }}{{ messages[0].content }}");
+  const absl::Status refused = Pack(options);
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("--chat-template=gemma3n"));
+  EXPECT_FALSE(std::filesystem::exists(options.target));
+  options.assume_gemma3n_template = true;
+  EXPECT_TRUE(Pack(options).ok());
+}
+
+TEST(Pack, TokenizerOfAnotherModelIsRefused) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  for (const char* name : {"tokenizer.model", "tokenizer.json",
+                           "tokenizer_config.json", "chat_template.jinja"}) {
+    WriteBytes(*hf + "/" + name, ReadBytes(std::string(kNano) + "/" + name));
+  }
+  const absl::Status status = PackFolder(dir, *hf, DType::kBf16).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr("tokenizer.model"), HasSubstr("vocab_size = 320")));
+}
+
+TEST(Pack, BrokenTokenizerIsRefused) {
+  TempDir dir;
+  const std::string source = NanoCopy(dir);
+  const std::string model = ReadBytes(source + "/tokenizer.model");
+  WriteBytes(source + "/tokenizer.model", "not a sentencepiece model");
+  EXPECT_THAT(
+      std::string(PackFolder(dir, source, DType::kBf16).status().message()),
+      HasSubstr("tokenizer.model"));
+  std::filesystem::remove(source + "/tokenizer.model");
+  EXPECT_THAT(
+      std::string(PackFolder(dir, source, DType::kBf16).status().message()),
+      HasSubstr("without tokenizer.model"));
+}
+
+TEST(Pack, ForeignFilesInTheTargetAreLeftAlone) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  PackOptions options;
+  options.source = *hf;
+  options.target = dir.File("target");
+  std::filesystem::create_directory(options.target);
+  // A name that packing would write itself.
+  WriteBytes(options.target + "/config.json", "mine");
+  const absl::Status status = Pack(options);
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("config.json"));
+  EXPECT_EQ(ReadBytes(options.target + "/config.json"), "mine");
+}
+
+TEST(Pack, FinishedModelIsNotOverwritten) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  PackOptions options;
+  options.source = *hf;
+  options.target = *PackFolder(dir, *hf, DType::kBf16);
+  EXPECT_EQ(Pack(options).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(PackedModel::Open(options.target, {}).ok());
+}
+
+TEST(Pack, SourceIsNotItsOwnTarget) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  PackOptions options;
+  options.source = *hf;
+  options.target = *hf;
+  EXPECT_EQ(Pack(options).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_TRUE(Checkpoint::Open(*hf).ok());
+}
+
+TEST(Pack, WrongCheckpointLeavesNoTarget) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  Json json = *ParseJson(TinyConfigJson(), "tiny");
+  json["hidden_size"] = 128;
+  WriteBytes(*hf + "/config.json", json.dump());
+  PackOptions options;
+  options.source = *hf;
+  options.target = dir.File("target");
+  const absl::Status status = Pack(options);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("embed_tokens.weight: BF16 [320, 64]"),
+                    HasSubstr("[320, 128]")));
+  EXPECT_FALSE(std::filesystem::exists(options.target));
+}
+
+TEST(Pack, ProgressEndsAtTheTotal) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  PackOptions options;
+  options.source = *hf;
+  options.target = dir.File("packed");
+  uint64_t done = 0, total = 1;
+  options.progress = [&](absl::string_view, uint64_t bytes, uint64_t of) {
+    EXPECT_GE(bytes, done);
+    done = bytes;
+    total = of;
+  };
+  ASSERT_TRUE(Pack(options).ok());
+  EXPECT_EQ(done, total);
+}
+
+}  // namespace
+}  // namespace lapidary

@@ -2,6 +2,7 @@
 // the range, order and repeats, within the memory that was allowed.
 #include "storage/ple_store.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -167,6 +168,28 @@ TEST_F(PleStoreTest, BlockCacheKeepsToItsBound) {
     EXPECT_LE(stats.block_cache_bytes, bound);
     EXPECT_GE(stats.bytes_read, kWide.tokens * kWide.RowBytes());
   }
+}
+
+// A prompt larger than the cache does not hold all its rows there at once.
+TEST_F(PleStoreTest, BlockCacheKeepsNearItsBoundDuringARead) {
+  WriteTable(kWide);
+  PleStoreOptions options;
+  options.block_cache_bytes = size_t{1} << 20;
+  auto store = OpenTable(kWide, options);
+  ASSERT_NE(store, nullptr);
+  std::atomic<bool> reading{true};
+  std::thread reader([&] {
+    const auto ids = AllIds(kWide);
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_TRUE(Read(*store, ids, {0, 30}).ok());
+    }
+    reading = false;
+  });
+  size_t most = 0;
+  while (reading) most = std::max(most, store->stats().block_cache_bytes);
+  reader.join();
+  EXPECT_GT(most, 0u);
+  EXPECT_LE(most, 2 * options.block_cache_bytes);
 }
 
 TEST_F(PleStoreTest, RowsInTheCacheAreNotReadAgain) {

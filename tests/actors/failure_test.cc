@@ -131,7 +131,8 @@ TEST(FailureTest, KilledPleServerFailsItsRequestsAndComesBack) {
   EXPECT_TRUE(WaitFor(*stub, Idle));
   const Answer after = Generate(*stub, Ask("Translate cat to French.", 16));
   EXPECT_EQ(after.text, "chat") << after.status.error_message();
-  for (const v1::Role& role : GetStatus(*stub).roles()) {
+  const v1::StatusResponse status = GetStatus(*stub);
+  for (const v1::Role& role : status.roles()) {
     EXPECT_EQ(role.restarts(), role.name() == "ple_server" ? 1 : 0);
   }
 }

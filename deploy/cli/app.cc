@@ -1,5 +1,7 @@
 #include "deploy/cli/app.h"
 
+#include <stdlib.h>
+
 #include <iostream>
 #include <memory>
 
@@ -74,6 +76,8 @@ absl::Status RunCommand(Command* command,
 
 }  // namespace
 
+void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
 int ShowError(absl::string_view program, absl::string_view help_command,
               const absl::Status& status) {
   if (status.ok()) return kExitOk;
@@ -88,6 +92,7 @@ int ShowError(absl::string_view program, absl::string_view help_command,
 }
 
 int RunApp(const std::vector<std::string>& args) {
+  QuietGrpc();
   const std::vector<std::unique_ptr<Command>> commands = Commands();
   if (args.empty() || args[0] == "--help" || args[0] == "-h" ||
       (args[0] == "help" && args.size() == 1)) {

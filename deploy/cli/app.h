@@ -16,6 +16,10 @@ inline constexpr int kExitError = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitInterrupted = 130;
 
+// Keeps gRPC's own log lines off stderr, unless GRPC_VERBOSITY asks for them:
+// what they tell comes back as a status.
+void QuietGrpc();
+
 // `args` without the program's name. Returns the exit code.
 int RunApp(const std::vector<std::string>& args);
 

@@ -132,6 +132,7 @@ absl::Status ParseAndServe(const std::vector<std::string>& args) {
 }  // namespace
 
 int RunDaemon(const std::vector<std::string>& args) {
+  QuietGrpc();
   return ShowError("lapidaryd", "lapidaryd --help", ParseAndServe(args));
 }
 

@@ -42,7 +42,8 @@ void Progress::End() {
 
 void Progress::Update(absl::string_view step, uint64_t done, uint64_t total) {
   const absl::Time now = absl::Now();
-  const bool last = done >= total;
+  const bool last = done >= total && !complete_;
+  complete_ |= last;
   if (!last && now - shown_ < (terminal_ ? kRedraw : kLine)) return;
   shown_ = now;
   drawn_ = true;

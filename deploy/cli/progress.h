@@ -32,6 +32,7 @@ class Progress {
   const absl::Time start_;
   absl::Time shown_ = absl::InfinitePast();
   bool drawn_ = false;
+  bool complete_ = false;
 };
 
 }  // namespace lapidary::cli

@@ -28,7 +28,7 @@ class RunCommand : public Command {
         "With --json one object is printed at the end: token_ids, text, "
         "stop_reason, usage, timings.",
         {"lapidary run nano \"Translate cat to Russian.\"",
-         "lapidary run nano --prompt=\"Once upon a time\" --max-tokens=32",
+         "lapidary run e2b --prompt=\"Once upon a time\" --max-tokens=32",
          "lapidary run nano --messages=chat.json --temperature=0 --json",
          "lapidary run --server=127.0.0.1:7421 \"Tell me about the "
          "elephant.\""},

@@ -1,0 +1,251 @@
+// The commands as a shell script sees them: forms, exit codes, messages.
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/deploy/nano_programs.h"
+
+namespace lapidary::cli {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr char kQuestion[] = "Translate cat to Russian.";
+// Hugging Face's greedy answer to it, and the prompt's ids.
+const json kAnswerIds = {508, 1506, 106};
+const json kPromptIds = {2,   105,  457, 107, 452, 823, 392,
+                         409, 2782, 106, 107, 105, 458, 107};
+
+TEST(Run, Question_PrintsTheAnswer) {
+  const Outcome outcome = Lapidary({"run", Nano(), kQuestion});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "кошка\n");
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST(Run, Json_HasTheFormThatScriptsRead) {
+  const json answer = LapidaryJson({"run", Nano(), kQuestion, "--max-tokens=32",
+                                    "--temperature=0", "--json"});
+  EXPECT_EQ(answer["token_ids"], kAnswerIds);
+  EXPECT_EQ(answer["text"], "кошка");
+  EXPECT_EQ(answer["stop_reason"], "eos");
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], kPromptIds.size());
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 3);
+  EXPECT_TRUE(answer["timings"]["decode_tokens_per_second"].is_number());
+}
+
+TEST(Run, QuestionMessagesTextAndIds_AreTheSamePrompt) {
+  const std::string messages = WriteFile(
+      "m.json",
+      R"([{"role":"user","content":[{"type":"text","text":"Translate cat )"
+      R"(to Russian."}]}])");
+  const std::string raw =
+      WriteFile("raw.txt",
+                "<start_of_turn>user\nTranslate cat to Russian.<end_of_turn>\n"
+                "<start_of_turn>model\n");
+  std::string ids;
+  for (const json& id : kPromptIds) ids += id.dump() + ",";
+  for (const std::string& flag :
+       {"--messages=" + messages, "--prompt-file=" + raw, "--ids=" + ids}) {
+    const json answer = LapidaryJson({"run", Nano(), flag, "--json"});
+    EXPECT_EQ(answer["token_ids"], kAnswerIds) << flag;
+  }
+}
+
+TEST(Run, IgnoreEos_GoesOnToMaxTokens) {
+  const json answer = LapidaryJson(
+      {"run", Nano(), kQuestion, "--max-tokens=9", "--ignore-eos", "--json"});
+  EXPECT_EQ(answer["token_ids"].size(), 9u);
+  EXPECT_EQ(answer["stop_reason"], "max_tokens");
+}
+
+TEST(Run, StopString_EndsTheAnswerAndIsNotPartOfIt) {
+  const json answer =
+      LapidaryJson({"run", Nano(), "Tell me about the elephant.",
+                    "--stop= In German", "--json"});
+  EXPECT_EQ(answer["text"], "The elephant is an animal.");
+  EXPECT_EQ(answer["stop_reason"], "stop_string");
+  EXPECT_EQ(answer["stop_string"], " In German");
+}
+
+TEST(Run, Logprobs_ComeWithTheTokens) {
+  const json answer =
+      LapidaryJson({"run", Nano(), kQuestion, "--logprobs=2", "--json"});
+  ASSERT_EQ(answer["tokens"].size(), 3u);
+  EXPECT_EQ(answer["tokens"][0]["id"], 508);
+  EXPECT_EQ(answer["tokens"][0]["top"][0]["id"], 508);
+  EXPECT_EQ(answer["tokens"][0]["top"].size(), 2u);
+}
+
+TEST(Run, SameSeed_GivesTheSameAnswer) {
+  const std::vector<std::string> args = {"run",      Nano(),
+                                         "Hello!",   "--temperature=2",
+                                         "--seed=7", "--max-tokens=24",
+                                         "--json"};
+  EXPECT_EQ(LapidaryJson(args)["token_ids"], LapidaryJson(args)["token_ids"]);
+}
+
+TEST(Score, Json_HasTheFormThatScriptsRead) {
+  const json scores = LapidaryJson(
+      {"score", Nano(), "--ids=2,105,457,107", "--top=5", "--json"});
+  const json& tokens = scores["tokens"];
+  ASSERT_EQ(tokens.size(), 4u);
+  EXPECT_EQ(tokens[0], json({{"id", 2}}));
+  for (size_t i = 1; i < tokens.size(); ++i) {
+    EXPECT_EQ(tokens[i]["id"], kPromptIds[i]);
+    EXPECT_LT(tokens[i]["logprob"], 0.0);
+    ASSERT_EQ(tokens[i]["top"].size(), 5u);
+    EXPECT_GE(tokens[i]["top"][0]["logprob"], tokens[i]["top"][1]["logprob"]);
+  }
+}
+
+TEST(Score, Continuation_HasItsOwnSum) {
+  const json scores = LapidaryJson(
+      {"score", Nano(), kQuestion, "--continuation=кошка", "--json"});
+  EXPECT_EQ(scores["usage"]["completion_tokens"], 2);
+  EXPECT_GT(scores["continuation_logprob"], -0.1);
+  EXPECT_EQ(scores["tokens"].size(), kPromptIds.size() + 2);
+}
+
+TEST(Tokenize, TextFile_GivesIdsWithBos) {
+  const std::string file = WriteFile("t.txt", "Translate cat to Russian.");
+  for (const std::string& folder : {Nano(), std::string(kCheckpoint)}) {
+    EXPECT_EQ(
+        LapidaryJson({"tokenize", folder, "--text-file=" + file, "--json"}),
+        json({{"ids", {2, 452, 823, 392, 409, 2782}}}));
+  }
+}
+
+TEST(Tokenize, Ids_GiveTheTextBack) {
+  EXPECT_EQ(LapidaryJson({"tokenize", Nano(), "--ids=508,1506", "--json"}),
+            json({{"text", "кошка"}}));
+}
+
+TEST(Tokenize, Messages_GoThroughTheChatTemplate) {
+  const std::string messages =
+      WriteFile("chat.json",
+                R"([{"role":"user","content":"Translate cat to Russian."}])");
+  EXPECT_EQ(LapidaryJson({"tokenize", Nano(), "--messages=" + messages,
+                          "--generation-prompt", "--json"})["ids"],
+            kPromptIds);
+}
+
+TEST(Inspect, CheckpointAndPackedModel_HaveTheSameParameters) {
+  const json packed = LapidaryJson({"inspect", Nano(), "--json"});
+  const json checkpoint = LapidaryJson({"inspect", kCheckpoint, "--json"});
+  EXPECT_EQ(packed["parameters"], checkpoint["parameters"]);
+  EXPECT_EQ(packed["layers"], checkpoint["layers"]);
+  EXPECT_EQ(packed["parameters"]["ple"], 491520);
+  EXPECT_EQ(packed["parameters"]["total"], 4149144);
+  EXPECT_EQ(packed["layers"].size(), 10u);
+  const Outcome table = Lapidary({"inspect", Nano()});
+  EXPECT_EQ(table.code, 0);
+  EXPECT_THAT(table.out, HasSubstr("of layer 4"));
+}
+
+TEST(Help, EveryCommand_ShowsItsFlagsAndExamples) {
+  for (const std::string command : {"pack", "run", "chat", "score", "tokenize",
+                                     "inspect", "status", "synth"}) {
+    const Outcome help = Lapidary({"help", command});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_THAT(help.out, HasSubstr("Usage: lapidary " + command));
+    EXPECT_THAT(help.out, HasSubstr("Examples:\n  lapidary " + command));
+    EXPECT_EQ(Lapidary({command, "--help"}).out, help.out);
+  }
+}
+
+struct BadInput {
+  std::vector<std::string> args;
+  int code;
+  std::vector<std::string> message;
+};
+
+TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
+  const std::string& nano = Nano();
+  const std::string latin1 = WriteFile("latin1.txt", "caf\xE9");
+  const std::string empty = WriteFile("empty.txt", "");
+  const std::string picture = WriteFile("p.png", "pixels");
+  const std::vector<BadInput> cases = {
+      {{}, 2, {}},
+      {{"rum"}, 2, {"did you mean run?"}},
+      {{"run"}, 2, {"MODEL", "lapidary help run"}},
+      {{"run", nano}, 2, {"no prompt", "--prompt-file"}},
+      {{"run", nano, "a", "b"}, 2, {"quotes"}},
+      {{"run", nano, "a", "--ids=2"}, 2, {"several prompts"}},
+      {{"run", nano, "a", "--temprature=1"}, 2, {"--temperature?"}},
+      {{"run", nano, "a", "--max-tokens=many"}, 2, {"many", "integer"}},
+      {{"run", "nowhere", "a"}, 1, {"nowhere", "lapidary pack"}},
+      {{"run", kCheckpoint, "a"},
+       1,
+       {"Hugging Face folder", "pack it first: lapidary pack"}},
+      {{"run", nano, "--ids=2,999999"}, 1, {"999999", "3072"}},
+      {{"run", nano, "--ids=-1"}, 1, {"-1", "3072"}},
+      {{"run", nano, "--ids=2,cat"}, 2, {"cat", "2,105,9731"}},
+      {{"run", nano, "--prompt-file=" + empty}, 1, {"empty"}},
+      {{"run", nano, "--prompt-file=" + latin1}, 1, {"byte 3", "UTF-8"}},
+      {{"run", nano, "--prompt-file=/nowhere/p"}, 1, {"/nowhere/p"}},
+      {{"run", nano, "a", "--temperature=-1"}, 1, {"temperature", "-1"}},
+      {{"run", nano, "a", "--temperature=nan"}, 1, {"temperature", "nan"}},
+      {{"run", nano, "a", "--top-p=1.5"}, 1, {"top_p", "1.5"}},
+      {{"run", nano, "a", "--max-tokens=0"}, 1, {"max_tokens", "0"}},
+      {{"run", nano, "a", "--max-tokens=5000"}, 1, {"5000", "4096"}},
+      {{"run", nano, "a", "--image=" + picture}, 1, {"vision"}},
+      {{"run", nano, "a", "--image=/nowhere.png"}, 1, {"/nowhere.png"}},
+      {{"run", "--server=127.0.0.1:1", "a"}, 1, {"127.0.0.1:1", "lapidaryd"}},
+      {{"tokenize", nano, "--ids=999999"}, 1, {"999999"}},
+      {{"pack", "nowhere", "out"}, 1, {"nowhere", "config.json"}},
+      {{"pack", kCheckpoint, nano}, 1, {"packed model already"}},
+      {{"pack", kCheckpoint, "out", "--dtype=int4"}, 2, {"bf16, f32"}},
+      {{"inspect", "nowhere"}, 1, {"nowhere"}},
+      {{"synth", "out"}, 2, {"--shape"}},
+      {{"synth", "--shape=e3b", "out"}, 2, {"e2b", "e4b"}},
+      {{"status", "localhost"}, 2, {"--server"}},
+  };
+  for (const BadInput& each : cases) {
+    const Outcome outcome = Lapidary(each.args);
+    const std::string shown = testing::PrintToString(each.args);
+    EXPECT_EQ(outcome.code, each.code) << shown << outcome.err;
+    for (const std::string& part : each.message) {
+      EXPECT_THAT(outcome.err, HasSubstr(part)) << shown;
+      EXPECT_THAT(outcome.err, testing::StartsWith("lapidary: ")) << shown;
+    }
+  }
+}
+
+TEST(CtrlC, First_CancelsTheRequest) {
+  Program run({kLapidary, "run", Nano(), kQuestion, "--ignore-eos",
+               "--max-tokens=4000"});
+  ASSERT_TRUE(run.WaitForOutput([](const std::string& out) {
+    return !out.empty();
+  })) << run.err();
+  run.Signal(SIGINT);
+  EXPECT_EQ(run.Wait(), 130);
+  EXPECT_THAT(run.err(), HasSubstr("cancelled"));
+}
+
+TEST(Synth, ItsFolder_PacksAndAnswers) {
+  std::ifstream file(std::string(kCheckpoint) + "/config.json");
+  json config = json::parse(file);
+  config.erase("vision_config");
+  config.erase("audio_config");
+  const std::string shape = WriteFile("shape.json", config.dump());
+  const std::string folder = testing::TempDir() + "/random";
+  const Outcome made =
+      Lapidary({"synth", "--shape=" + shape, "--seed=3", "--dtype=f32",
+                std::string("--tokenizer=") + kCheckpoint, folder});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const Outcome packed = Lapidary({"pack", folder, folder + "-packed"});
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  EXPECT_THAT(packed.err, HasSubstr("100%"));
+  const json answer =
+      LapidaryJson({"run", folder + "-packed", "Hello", "--max-tokens=4",
+                    "--ignore-eos", "--json"});
+  EXPECT_EQ(answer["token_ids"].size(), 4u);
+}
+
+}  // namespace
+}  // namespace lapidary::cli

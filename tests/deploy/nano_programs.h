@@ -1,0 +1,87 @@
+// The bundled model, packed once for a test, and the programs that serve it.
+#ifndef LAPIDARY_TESTS_DEPLOY_NANO_PROGRAMS_H_
+#define LAPIDARY_TESTS_DEPLOY_NANO_PROGRAMS_H_
+
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/deploy/program.h"
+
+namespace lapidary::cli {
+
+inline constexpr char kLapidary[] = "deploy/lapidary";
+inline constexpr char kLapidaryd[] = "deploy/lapidaryd";
+inline constexpr char kCheckpoint[] = "deploy/models/nano";
+
+struct Outcome {
+  int code = 0;
+  std::string out, err;
+};
+
+// Runs `lapidary` with `args`.
+inline Outcome Lapidary(std::vector<std::string> args,
+                        const std::string& input = "") {
+  args.insert(args.begin(), kLapidary);
+  Program program(std::move(args), input);
+  const int code = program.Wait();
+  return {code, program.out(), program.err()};
+}
+
+// The same, whose output must be one JSON object.
+inline nlohmann::json LapidaryJson(const std::vector<std::string>& args) {
+  const Outcome outcome = Lapidary(args);
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  return nlohmann::json::parse(outcome.out, nullptr, false);
+}
+
+inline std::string WriteFile(const std::string& name,
+                             const std::string& content) {
+  const std::string path = testing::TempDir() + "/" + name;
+  std::ofstream(path, std::ios::binary) << content;
+  return path;
+}
+
+// The packed model's folder.
+inline const std::string& Nano() {
+  static const std::string folder = [] {
+    const std::string target = testing::TempDir() + "/nano";
+    const Outcome packed =
+        Lapidary({"pack", kCheckpoint, target, "--dtype=f32"});
+    EXPECT_EQ(packed.code, 0) << packed.err;
+    return target;
+  }();
+  return folder;
+}
+
+// lapidaryd on a free port of the loopback interface.
+class Server {
+ public:
+  Server()
+      : program_({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0"}) {
+    const std::string mark = "lapidaryd: listening on ";
+    const bool listens = program_.WaitForOutput([&](const std::string& out) {
+      const size_t at = out.find(mark);
+      const size_t end = out.find('\n', at);
+      if (at == std::string::npos || end == std::string::npos) return false;
+      address_ = out.substr(at + mark.size(), end - at - mark.size());
+      return true;
+    });
+    EXPECT_TRUE(listens) << program_.err();
+  }
+
+  const std::string& address() const { return address_; }
+  std::string flag() const { return "--server=" + address_; }
+  Program& program() { return program_; }
+
+ private:
+  Program program_;
+  std::string address_;
+};
+
+}  // namespace lapidary::cli
+
+#endif  // LAPIDARY_TESTS_DEPLOY_NANO_PROGRAMS_H_

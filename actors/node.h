@@ -3,7 +3,7 @@
 //
 //   NodeOptions options;
 //   options.model_folder = "/srv/nano";      // made by `lapidary pack`
-//   options.listen_address = "127.0.0.1:8470";
+//   options.listen_address = "127.0.0.1:7421";
 //   auto node = Node::Start(options);
 //   …
 //   (*node)->Shutdown(absl::Seconds(5));

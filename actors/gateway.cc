@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/foreign_thread.h"
 #include "actors/unary_calls.h"
 
 namespace lapidary {
@@ -55,6 +56,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::StartStream(
     Task task, grpc::CallbackServerContext* context,
     const grpc::ByteBuffer& request) {
   if (!Enter()) return new RefusedStream(TooManyCalls());
+  const ForeignThread thread;
   auto stream = std::make_shared<ResponseStream>(
       [open = open_calls_] { open->fetch_sub(1); });
   CallRequest call{{task, ToString(request)}, context->deadline()};
@@ -78,6 +80,7 @@ grpc::ServerUnaryReactor* GatewayService::StartEncode(
     Task task, const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   auto call = NewUnaryCall(response);
   if (call == nullptr) return new RefusedCall(TooManyCalls());
+  const ForeignThread thread;
   caf::actor actor = system_.spawn(EncodeCall, context_,
                                    Encode{task, ToString(request)}, call);
   caf::anon_send(actor, Start{});
@@ -120,6 +123,7 @@ grpc::ServerUnaryReactor* GatewayService::Status(grpc::CallbackServerContext*,
                                                  grpc::ByteBuffer* response) {
   auto call = NewUnaryCall(response);
   if (call == nullptr) return new RefusedCall(TooManyCalls());
+  const ForeignThread thread;
   caf::actor actor = system_.spawn(StatusCall, context_, status_(), call);
   caf::anon_send(actor, Start{});
   return call.get();

@@ -17,6 +17,7 @@
 #include "actors/directory.h"
 #include "actors/encoder.h"
 #include "actors/event_log.h"
+#include "actors/foreign_thread.h"
 #include "actors/gateway.h"
 #include "actors/ple_server.h"
 #include "actors/sequencer.h"
@@ -234,6 +235,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
 }
 
 absl::Status Node::Impl::StartActors() {
+  const ForeignThread thread;
   system = std::make_unique<caf::actor_system>(system_config);
   directory = system->spawn(Directory);
   SupervisorConfig config;
@@ -288,6 +290,7 @@ absl::Status Node::Impl::StartServer() {
                      WhyNotBound(options.listen_address),
                      "; choose another address or stop what holds it"));
   }
+  const ForeignThread thread;
   gateway = system->spawn(
       Gateway, directory,
       std::set<std::string>{"encoder", "ple_server", "stage", "sequencer"},
@@ -355,6 +358,7 @@ std::shared_ptr<grpc::Channel> Node::InProcessChannel() {
 void Node::Shutdown(absl::Duration grace) { impl_->Shutdown(grace); }
 
 absl::Status Node::KillRole(absl::string_view role) {
+  const ForeignThread thread;
   absl::Status status;
   caf::scoped_actor self{*impl_->system};
   self->request(impl_->supervisor, std::chrono::seconds(5),

@@ -1,6 +1,6 @@
 """Writes tests/goldens/text/spec/: the tiny golden of gemma3n-text.md §11, run through Hugging Face.
 
-    python tests/reference/make_spec_golden.py
+    python tests/reference/make_spec_goldens.py
 
 Its weights are numbered, not named: tensor n is the n-th in the order of
 `tensor_order` and its amplitudes are its own (0.125 for matrices), so that the

@@ -4,6 +4,7 @@
 #define LAPIDARY_ACTORS_ANSWER_TEXT_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,20 +37,27 @@ class StopMatcher {
 
 class AnswerText {
  public:
-  // `tokenizer` must outlive this.
+  // `tokenizer` must outlive this; null: tokens have no text.
   AnswerText(const Tokenizer* tokenizer, std::vector<std::string> stop)
-      : detokenizer_(tokenizer, /*skip_special_tokens=*/true),
-        matcher_(std::move(stop)) {}
+      : matcher_(std::move(stop)) {
+    if (tokenizer != nullptr) {
+      detokenizer_.emplace(tokenizer, /*skip_special_tokens=*/true);
+    }
+  }
 
-  std::string Push(int32_t id) { return matcher_.Push(detokenizer_.Push(id)); }
+  std::string Push(int32_t id) {
+    if (!detokenizer_.has_value()) return "";
+    return matcher_.Push(detokenizer_->Push(id));
+  }
   std::string Flush() {
-    std::string text = matcher_.Push(detokenizer_.Flush());
+    if (!detokenizer_.has_value()) return "";
+    std::string text = matcher_.Push(detokenizer_->Flush());
     return text + matcher_.Flush();
   }
   const std::string& stop_met() const { return matcher_.met(); }
 
  private:
-  Detokenizer detokenizer_;
+  std::optional<Detokenizer> detokenizer_;
   StopMatcher matcher_;
 };
 

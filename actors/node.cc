@@ -164,12 +164,14 @@ absl::Status Node::Impl::OpenModel() {
   if (!packed.ok()) return packed.status();
   model = *std::move(packed);
   auto tokenizer = Tokenizer::Load(model->folder());
-  if (!tokenizer.ok()) return tokenizer.status();
+  // A model without one is served by token ids alone.
+  const bool has_tokenizer = !absl::IsNotFound(tokenizer.status());
+  if (has_tokenizer && !tokenizer.ok()) return tokenizer.status();
   auto facts = std::make_shared<ServedModel>();
   facts->name = model->name();
   facts->folder = model->folder();
   facts->config = model->config();
-  facts->tokenizer = *std::move(tokenizer);
+  if (has_tokenizer) facts->tokenizer = *std::move(tokenizer);
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
   served = std::move(facts);

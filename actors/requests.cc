@@ -90,6 +90,15 @@ absl::StatusOr<ChatMessage> ToChatMessage(const v1::Message& message,
   return ChatMessage::List(message.role(), std::move(parts));
 }
 
+// `field` needs the model's tokenizer.
+absl::Status NeedTokenizer(const ServedModel& model, absl::string_view field) {
+  if (model.tokenizer != nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(field, ": model \"", model.name,
+                   "\" was packed without a tokenizer.model; send token ids "
+                   "(prompt.ids), or pack a folder that has one"));
+}
+
 absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
                             bool generation_prompt) {
   if (chat.messages_size() == 0) {
@@ -106,6 +115,7 @@ absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
     messages.push_back(*std::move(message));
   }
   absl::Status status = CheckTextBytes(model, "prompt.chat", bytes);
+  if (status.ok()) status = NeedTokenizer(model, "prompt.chat");
   if (!status.ok()) return status;
   if (chat.has_add_generation_prompt()) {
     generation_prompt = chat.add_generation_prompt();
@@ -122,6 +132,7 @@ absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
 absl::StatusOr<Ids> TextIds(const ServedModel& model, absl::string_view field,
                             const std::string& text, bool add_bos) {
   absl::Status status = CheckTextBytes(model, field, text.size());
+  if (status.ok()) status = NeedTokenizer(model, field);
   if (!status.ok()) return status;
   auto ids = model.tokenizer->Encode(text, SpecialTokens::kRecognise);
   if (ids.ok() && add_bos) {
@@ -385,6 +396,7 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(
 absl::StatusOr<v1::DetokenizeResponse> Detokenize(
     const ServedModel& model, const v1::DetokenizeRequest& request) {
   absl::Status status = CheckModelName(model, request.model());
+  if (status.ok()) status = NeedTokenizer(model, "ids");
   if (!status.ok()) return status;
   const int64_t context = model.config.text.max_position_embeddings;
   if (request.ids_size() > context) {

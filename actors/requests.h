@@ -22,6 +22,7 @@ struct ServedModel {
   std::string name;
   std::string folder;
   ModelConfig config;
+  // Null for a model packed without one: it speaks token ids alone.
   std::shared_ptr<const Tokenizer> tokenizer;
   size_t max_text_bytes = size_t{1} << 20;
   int32_t default_max_tokens = 1024;

@@ -118,12 +118,13 @@ void SequencerState::Advance() {
   SendReleases();  // before a step that may need the pages
   if (!stage_ || !ple_server_) return;
   Admit();
+  if (!step_on_its_way_) SendStep();
+  // After the step, so that the next window is read while this one is used.
   const int64_t window = WindowRows();
   for (SequenceId id : running_) {
     Sequence& sequence = *sequences_.at(id);
     if (!sequence.decoding()) FetchPromptRows(sequence, window);
   }
-  if (!step_on_its_way_) SendStep();
 }
 
 // --- PLE rows ---------------------------------------------------------------

@@ -69,8 +69,8 @@ class SequencerState {
   using Time = Sequence::Time;
   Time Now() const;
 
-  // Waiting sequences into the batch, rows for what runs, a step, and pages
-  // that can be given back: whatever is due.
+  // Pages that can be given back, waiting sequences into the batch, a step, and
+  // rows for the next: whatever is due.
   void Advance();
   void Admit();
   absl::Status CheckDoor(const Sequence& sequence) const;

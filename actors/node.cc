@@ -79,12 +79,16 @@ int ThreadsOf(const NodeOptions& options) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// Why `address` cannot be listened on, in the system's words.
-std::string WhyNotBound(const std::string& address) {
+// Tries what gRPC is going to do, because gRPC does not say why it fails.
+absl::Status CheckCanListen(const std::string& address) {
+  const auto refuse = [&](absl::string_view why) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address, ": ", why,
+                     "; choose another address or stop what holds it"));
+  };
   const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return "it has no \":port\"";
+  if (colon == std::string::npos) return refuse("it is not HOST:PORT");
   std::string host = address.substr(0, colon);
-  const std::string port = address.substr(colon + 1);
   if (host.size() > 1 && host.front() == '[') {
     host = host.substr(1, host.size() - 2);
   }
@@ -92,16 +96,20 @@ std::string WhyNotBound(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
   addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) return gai_strerror(error);
+  const int error = getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(),
+                                &hints, &found);
+  if (error != 0) return refuse(gai_strerror(error));
+  absl::Status status;
   const int fd = socket(found->ai_family, SOCK_STREAM, 0);
-  std::string why = "gRPC could not open it";
-  if (fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
-    why = std::strerror(errno);
+  // As gRPC does: connections of an earlier server may linger.
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
+    status = refuse(std::strerror(errno));
   }
   if (fd >= 0) close(fd);
   freeaddrinfo(found);
-  return why;
+  return status;
 }
 
 v1::Model Describe(const PackedModel& packed) {
@@ -264,6 +272,10 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
 }
 
 absl::Status Node::Impl::StartServer() {
+  if (!options.listen_address.empty()) {
+    absl::Status status = CheckCanListen(options.listen_address);
+    if (!status.ok()) return status;
+  }
   auto context = std::make_shared<CallContext>();
   context->directory = directory;
   context->model = served;
@@ -288,9 +300,7 @@ absl::Status Node::Impl::StartServer() {
   server = builder.BuildAndStart();
   if (server == nullptr || (!options.listen_address.empty() && port == 0)) {
     return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", options.listen_address, ": ",
-                     WhyNotBound(options.listen_address),
-                     "; choose another address or stop what holds it"));
+        absl::StrCat("gRPC cannot listen on ", options.listen_address));
   }
   const ForeignThread thread;
   gateway = system->spawn(

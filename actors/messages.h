@@ -117,7 +117,7 @@ enum class EndReason : uint8_t {
 // Times of one sequence, in nanoseconds.
 struct SequenceTimings {
   int64_t queue = 0;        // arrival to first step
-  int64_t prefill = 0;      // first step to first token
+  int64_t prefill = 0;      // first step to first token, or to the last score
   int64_t decode = 0;       // first token to last
   int64_t steps_total = 0;  // the steps it had a part in, added up
   int64_t ple_wait = 0;     // it could not join a step for want of rows

@@ -18,21 +18,13 @@
 
 #include <cstddef>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "actors/messages.h"
+#include "actors/messages_proto.h"
 
 namespace lapidary {
-
-// Every message that can leave a process.
-using WireMessage =
-    std::variant<Encode, Encoded, Submit, Accepted, Cancel, Progress, Ended,
-                 PleRead, PleRows, Step, StepResult, Release, StageGauges,
-                 RoleEvent, StatusQuery, SequencerStatus, PleStatus,
-                 ProcessStatus, DirectoryStatus>;
 
 struct WireFrame {
   std::string header;  // with its size in front

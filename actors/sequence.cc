@@ -28,7 +28,7 @@ Sequence::Sequence(const Submit& submit, ClientActor from, Time now)
       client(std::move(from)),
       tokens_(submit.tokens),
       arrived_(now - std::chrono::nanoseconds(submit.age_ns)),
-      last_token_(now) {}
+      last_step_(now) {}
 
 int64_t Sequence::max_positions() const {
   // The last token, drawn or scored, is never run.
@@ -118,12 +118,12 @@ void Sequence::StepDone(int64_t compute_ns, Time now) {
   in_step_ = 0;
   steps_ns_ += compute_ns;
   ++steps_;
+  last_step_ = now;
   NoteIfStarved(now);
 }
 
 void Sequence::AddToken(int32_t id, Time now) {
   if (!first_token_.has_value()) first_token_ = now;
-  last_token_ = now;
   tokens_.push_back(id);
 }
 
@@ -134,11 +134,11 @@ void Sequence::NoteIfStarved(Time now) {
 
 SequenceTimings Sequence::Timings() const {
   SequenceTimings timings;
-  if (!first_step_.has_value()) return timings;
+  if (steps_ == 0) return timings;
   timings.queue = Nanoseconds(*first_step_ - arrived_);
-  const Time prefilled = first_token_.value_or(last_token_);
+  const Time prefilled = first_token_.value_or(last_step_);
   timings.prefill = Nanoseconds(prefilled - *first_step_);
-  timings.decode = Nanoseconds(last_token_ - prefilled);
+  timings.decode = std::max<int64_t>(0, Nanoseconds(last_step_ - prefilled));
   timings.steps_total = steps_ns_;
   timings.ple_wait = ple_wait_ns_;
   timings.steps = steps_;

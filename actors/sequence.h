@@ -76,7 +76,7 @@ class Sequence {
 
   Time arrived_;
   std::optional<Time> first_step_, first_token_;
-  Time last_token_;
+  Time last_step_;  // its end
   std::optional<Time> starved_since_;
   int64_t ple_wait_ns_ = 0;
   int64_t steps_ns_ = 0;

@@ -152,6 +152,8 @@ TEST_F(GenerateTest, ScoreGivesTheLogprobsOfGenerate) {
   }
   EXPECT_NEAR(scores.summary.continuation_logprob(), sum, 1e-6);
   EXPECT_LT(scores.summary.prompt_logprob(), 0);
+  EXPECT_GT(scores.summary.timings().prefill_ms(), 0);
+  EXPECT_GT(scores.summary.timings().prefill_tokens_per_second(), 0);
 }
 
 TEST_F(GenerateTest, ScoreOfOneTokenHasNoLogprob) {

@@ -1,0 +1,578 @@
+#include "actors/messages_proto.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace lapidary {
+namespace {
+
+namespace pb = ::lapidary::internal;
+using kernels::Tensor;
+using Tensors = std::vector<Tensor>;
+
+// Two functions for each type: Put fills the Protobuf form, Get reads it back.
+// Get returns false for a value that the type does not have.
+
+// --- Parts ------------------------------------------------------------------
+
+void Put(const absl::Status& in, pb::Status* out) {
+  out->set_code(static_cast<int32_t>(in.code()));
+  out->set_message(std::string(in.message()));
+}
+
+bool Get(const pb::Status& in, absl::Status* out) {
+  if (in.code() < 0 ||
+      in.code() > static_cast<int32_t>(absl::StatusCode::kUnauthenticated)) {
+    return false;
+  }
+  *out = absl::Status(static_cast<absl::StatusCode>(in.code()), in.message());
+  return true;
+}
+
+void Put(const kernels::text::LayerRange& in, pb::LayerRange* out) {
+  out->set_first(in.first);
+  out->set_last(in.last);
+}
+
+void Get(const pb::LayerRange& in, kernels::text::LayerRange* out) {
+  out->first = in.first();
+  out->last = in.last();
+}
+
+// The tensor's number in the frame, from 1; 0 for none.
+uint32_t Put(const Tensor& in, Tensors& tensors) {
+  if (in.empty() || in.bytes() == 0) return 0;
+  tensors.push_back(in);
+  return static_cast<uint32_t>(tensors.size());
+}
+
+bool Get(uint32_t number, const Tensors& tensors, Tensor* out) {
+  if (number == 0) return true;
+  if (number > tensors.size()) return false;
+  *out = tensors[number - 1];
+  return true;
+}
+
+void Put(const kernels::SamplingParams& in, pb::SamplingParams* out) {
+  out->set_temperature(in.temperature);
+  out->set_top_k(in.top_k);
+  out->set_top_p(in.top_p);
+  out->set_min_p(in.min_p);
+  out->set_repetition_penalty(in.repetition_penalty);
+  out->set_seed(in.seed);
+  for (const auto& [id, bias] : in.logit_bias) {
+    auto* entry = out->add_logit_bias();
+    entry->set_id(id);
+    entry->set_bias(bias);
+  }
+}
+
+void Get(const pb::SamplingParams& in, kernels::SamplingParams* out) {
+  out->temperature = in.temperature();
+  out->top_k = in.top_k();
+  out->top_p = in.top_p();
+  out->min_p = in.min_p();
+  out->repetition_penalty = in.repetition_penalty();
+  out->seed = in.seed();
+  for (const auto& entry : in.logit_bias()) {
+    out->logit_bias.emplace_back(entry.id(), entry.bias());
+  }
+}
+
+void Put(const TokenResult& in, pb::Token* out) {
+  out->set_id(in.id);
+  if (in.logprob.has_value()) out->set_logprob(*in.logprob);
+  for (const kernels::TokenLogProb& other : in.top) {
+    auto* top = out->add_top();
+    top->set_id(other.id);
+    top->set_logprob(other.logprob);
+  }
+}
+
+void Get(const pb::Token& in, TokenResult* out) {
+  out->id = in.id();
+  if (in.has_logprob()) out->logprob = in.logprob();
+  for (const auto& top : in.top()) {
+    out->top.push_back({top.id(), top.logprob()});
+  }
+}
+
+template <typename Repeated, typename T>
+void PutAll(const std::vector<T>& in, Repeated* out) {
+  out->Add(in.begin(), in.end());
+}
+
+template <typename Repeated, typename T>
+void GetAll(const Repeated& in, std::vector<T>* out) {
+  out->assign(in.begin(), in.end());
+}
+
+bool GetTask(uint32_t in, Task* out) {
+  if (in > static_cast<uint32_t>(Task::kDetokenize)) return false;
+  *out = static_cast<Task>(in);
+  return true;
+}
+
+// --- Messages ---------------------------------------------------------------
+
+void Put(const Encode& in, pb::Encode* out, Tensors&) {
+  out->set_task(static_cast<uint32_t>(in.task));
+  out->set_request(in.request);
+}
+
+bool Get(const pb::Encode& in, const Tensors&, Encode* out) {
+  out->request = in.request();
+  return GetTask(in.task(), &out->task);
+}
+
+void Put(const Submit& in, pb::Submit* out, Tensors&) {
+  out->set_sequence(in.sequence);
+  out->set_task(static_cast<uint32_t>(in.task));
+  PutAll(in.tokens, out->mutable_tokens());
+  Put(in.sampling, out->mutable_sampling());
+  out->set_max_tokens(in.max_tokens);
+  PutAll(in.eos_ids, out->mutable_eos_ids());
+  out->set_top_logprobs(in.top_logprobs);
+  out->set_deadline_ns(in.deadline_ns);
+  out->set_time_limit_ns(in.time_limit_ns);
+  out->set_age_ns(in.age_ns);
+}
+
+bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
+  out->sequence = in.sequence();
+  GetAll(in.tokens(), &out->tokens);
+  Get(in.sampling(), &out->sampling);
+  out->max_tokens = in.max_tokens();
+  GetAll(in.eos_ids(), &out->eos_ids);
+  out->top_logprobs = in.top_logprobs();
+  out->deadline_ns = in.deadline_ns();
+  out->time_limit_ns = in.time_limit_ns();
+  out->age_ns = in.age_ns();
+  return GetTask(in.task(), &out->task);
+}
+
+void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
+  Put(in.status, out->mutable_status());
+  Put(in.submit, out->mutable_submit(), tensors);
+  for (const std::string& stop : in.stop) out->add_stop(stop);
+  out->set_continuation_tokens(in.continuation_tokens);
+  out->set_reply(in.reply);
+}
+
+bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
+  GetAll(in.stop(), &out->stop);
+  out->continuation_tokens = in.continuation_tokens();
+  out->reply = in.reply();
+  return Get(in.status(), &out->status) &&
+         Get(in.submit(), tensors, &out->submit);
+}
+
+void Put(const Accepted& in, pb::Accepted* out, Tensors&) {
+  Put(in.status, out->mutable_status());
+}
+
+bool Get(const pb::Accepted& in, const Tensors&, Accepted* out) {
+  return Get(in.status(), &out->status);
+}
+
+void Put(const Cancel& in, pb::Cancel* out, Tensors&) {
+  out->set_sequence(in.sequence);
+  out->set_complete(in.complete);
+}
+
+bool Get(const pb::Cancel& in, const Tensors&, Cancel* out) {
+  out->sequence = in.sequence();
+  out->complete = in.complete();
+  return true;
+}
+
+void Put(const Progress& in, pb::Progress* out, Tensors&) {
+  out->set_sequence(in.sequence);
+  for (const TokenResult& token : in.tokens) Put(token, out->add_tokens());
+}
+
+bool Get(const pb::Progress& in, const Tensors&, Progress* out) {
+  out->sequence = in.sequence();
+  for (const pb::Token& token : in.tokens()) {
+    Get(token, &out->tokens.emplace_back());
+  }
+  return true;
+}
+
+void Put(const Ended& in, pb::Ended* out, Tensors&) {
+  out->set_sequence(in.sequence);
+  out->set_reason(static_cast<uint32_t>(in.reason));
+  Put(in.status, out->mutable_status());
+  out->set_prompt_tokens(in.prompt_tokens);
+  out->set_completion_tokens(in.completion_tokens);
+  pb::SequenceTimings* timings = out->mutable_timings();
+  timings->set_queue(in.timings.queue);
+  timings->set_prefill(in.timings.prefill);
+  timings->set_decode(in.timings.decode);
+  timings->set_steps_total(in.timings.steps_total);
+  timings->set_ple_wait(in.timings.ple_wait);
+  timings->set_steps(in.timings.steps);
+}
+
+bool Get(const pb::Ended& in, const Tensors&, Ended* out) {
+  out->sequence = in.sequence();
+  if (in.reason() > static_cast<uint32_t>(EndReason::kScored)) return false;
+  out->reason = static_cast<EndReason>(in.reason());
+  out->prompt_tokens = in.prompt_tokens();
+  out->completion_tokens = in.completion_tokens();
+  const pb::SequenceTimings& timings = in.timings();
+  out->timings = {timings.queue(),       timings.prefill(),  timings.decode(),
+                  timings.steps_total(), timings.ple_wait(), timings.steps()};
+  return Get(in.status(), &out->status);
+}
+
+void Put(const PleRead& in, pb::PleRead* out, Tensors&) {
+  PutAll(in.ids, out->mutable_ids());
+  Put(in.layers, out->mutable_layers());
+}
+
+bool Get(const pb::PleRead& in, const Tensors&, PleRead* out) {
+  GetAll(in.ids(), &out->ids);
+  Get(in.layers(), &out->layers);
+  return true;
+}
+
+void Put(const PleRows& in, pb::PleRows* out, Tensors& tensors) {
+  Put(in.status, out->mutable_status());
+  out->set_rows(Put(in.rows, tensors));
+}
+
+bool Get(const pb::PleRows& in, const Tensors& tensors, PleRows* out) {
+  return Get(in.status(), &out->status) && Get(in.rows(), tensors, &out->rows);
+}
+
+void Put(const StepRows& in, pb::StepRows* out, Tensors& tensors) {
+  out->set_sequence(in.sequence);
+  if (in.start.has_value()) {
+    pb::SequenceStart* start = out->mutable_start();
+    start->set_max_positions(in.start->max_positions);
+    Put(in.start->sampling, start->mutable_sampling());
+    start->set_drawn(in.start->drawn);
+  }
+  out->set_first_position(in.first_position);
+  PutAll(in.token_ids, out->mutable_token_ids());
+  out->set_ple_rows(Put(in.ple_rows, tensors));
+  out->set_is_prompt(in.is_prompt);
+  out->set_sample(in.sample);
+  PutAll(in.targets, out->mutable_targets());
+  out->set_top_logprobs(in.top_logprobs);
+}
+
+bool Get(const pb::StepRows& in, const Tensors& tensors, StepRows* out) {
+  out->sequence = in.sequence();
+  if (in.has_start()) {
+    out->start.emplace();
+    out->start->max_positions = in.start().max_positions();
+    Get(in.start().sampling(), &out->start->sampling);
+    out->start->drawn = in.start().drawn();
+  }
+  out->first_position = in.first_position();
+  GetAll(in.token_ids(), &out->token_ids);
+  out->is_prompt = in.is_prompt();
+  out->sample = in.sample();
+  GetAll(in.targets(), &out->targets);
+  out->top_logprobs = in.top_logprobs();
+  return Get(in.ple_rows(), tensors, &out->ple_rows);
+}
+
+void Put(const Step& in, pb::Step* out, Tensors& tensors) {
+  out->set_number(in.number);
+  Put(in.layers, out->mutable_layers());
+  for (const StepRows& rows : in.sequences) {
+    Put(rows, out->add_sequences(), tensors);
+  }
+}
+
+bool Get(const pb::Step& in, const Tensors& tensors, Step* out) {
+  out->number = in.number();
+  Get(in.layers(), &out->layers);
+  for (const pb::StepRows& rows : in.sequences()) {
+    if (!Get(rows, tensors, &out->sequences.emplace_back())) return false;
+  }
+  return true;
+}
+
+void Put(const StageGauges& in, pb::StageGauges* out) {
+  out->set_pages_in_use(in.pages_in_use);
+  out->set_pages_total(in.pages_total);
+  out->set_page_bytes(in.page_bytes);
+  out->set_scratch_bytes(in.scratch_bytes);
+  out->set_sequences(in.sequences);
+}
+
+void Put(const StageGauges& in, pb::StageGauges* out, Tensors&) {
+  Put(in, out);
+}
+
+bool Get(const pb::StageGauges& in, const Tensors&, StageGauges* out) {
+  *out = {in.pages_in_use(), in.pages_total(), in.page_bytes(),
+          in.scratch_bytes(), in.sequences()};
+  return true;
+}
+
+void Put(const StepResult& in, pb::StepResult* out, Tensors&) {
+  out->set_number(in.number);
+  for (const StepRowsResult& rows : in.sequences) {
+    pb::StepRowsResult* result = out->add_sequences();
+    result->set_sequence(rows.sequence);
+    Put(rows.status, result->mutable_status());
+    if (rows.sampled.has_value()) {
+      Put(*rows.sampled, result->mutable_sampled());
+    }
+    for (const TokenResult& token : rows.scored) {
+      Put(token, result->add_scored());
+    }
+  }
+  out->set_compute_ns(in.compute_ns);
+  Put(in.gauges, out->mutable_gauges());
+}
+
+bool Get(const pb::StepResult& in, const Tensors& tensors, StepResult* out) {
+  out->number = in.number();
+  for (const pb::StepRowsResult& rows : in.sequences()) {
+    StepRowsResult& result = out->sequences.emplace_back();
+    result.sequence = rows.sequence();
+    if (!Get(rows.status(), &result.status)) return false;
+    if (rows.has_sampled()) Get(rows.sampled(), &result.sampled.emplace());
+    for (const pb::Token& token : rows.scored()) {
+      Get(token, &result.scored.emplace_back());
+    }
+  }
+  out->compute_ns = in.compute_ns();
+  return Get(in.gauges(), tensors, &out->gauges);
+}
+
+void Put(const Release& in, pb::Release* out, Tensors&) {
+  PutAll(in.sequences, out->mutable_sequences());
+  out->set_all(in.all);
+}
+
+bool Get(const pb::Release& in, const Tensors&, Release* out) {
+  GetAll(in.sequences(), &out->sequences);
+  out->all = in.all();
+  return true;
+}
+
+void Put(const RoleEvent& in, pb::RoleEvent* out, Tensors&) {
+  out->set_role(in.role);
+  out->set_alive(in.alive);
+  out->set_incarnation(in.incarnation);
+  out->set_reason(in.reason);
+  Put(in.gauges, out->mutable_gauges());
+}
+
+bool Get(const pb::RoleEvent& in, const Tensors& tensors, RoleEvent* out) {
+  out->role = in.role();
+  out->alive = in.alive();
+  out->incarnation = in.incarnation();
+  out->reason = in.reason();
+  return Get(in.gauges(), tensors, &out->gauges);
+}
+
+void Put(const StatusQuery&, pb::StatusQuery*, Tensors&) {}
+
+bool Get(const pb::StatusQuery&, const Tensors&, StatusQuery*) { return true; }
+
+void Put(const SequencerStatus& in, pb::SequencerStatus* out, Tensors&) {
+  out->set_queued(in.queued);
+  out->set_running(in.running);
+  out->set_max_queued(in.max_queued);
+  out->set_max_running(in.max_running);
+  out->set_accepted(in.accepted);
+  out->set_refused(in.refused);
+  out->set_completed(in.completed);
+  out->set_cancelled(in.cancelled);
+  out->set_failed(in.failed);
+  out->set_steps(in.steps);
+  out->set_prompt_tokens(in.prompt_tokens);
+  out->set_completion_tokens(in.completion_tokens);
+  Put(in.stage, out->mutable_stage());
+}
+
+bool Get(const pb::SequencerStatus& in, const Tensors& tensors,
+         SequencerStatus* out) {
+  out->queued = in.queued();
+  out->running = in.running();
+  out->max_queued = in.max_queued();
+  out->max_running = in.max_running();
+  out->accepted = in.accepted();
+  out->refused = in.refused();
+  out->completed = in.completed();
+  out->cancelled = in.cancelled();
+  out->failed = in.failed();
+  out->steps = in.steps();
+  out->prompt_tokens = in.prompt_tokens();
+  out->completion_tokens = in.completion_tokens();
+  return Get(in.stage(), tensors, &out->stage);
+}
+
+void Put(const PleStatus& in, pb::PleStatus* out, Tensors&) {
+  out->set_reads(in.reads);
+  out->set_rows(in.rows);
+  out->set_cache_hits(in.cache_hits);
+  out->set_cache_misses(in.cache_misses);
+  out->set_bytes_read(in.bytes_read);
+  out->set_cache_bytes(in.cache_bytes);
+  out->set_cache_capacity(in.cache_capacity);
+  out->set_read_us_p50(in.read_us_p50);
+  out->set_read_us_p99(in.read_us_p99);
+  out->set_read_us_max(in.read_us_max);
+  for (const auto& [upper, count] : in.latency) {
+    pb::PleStatus::Bucket* bucket = out->add_latency();
+    bucket->set_upper_us(upper);
+    bucket->set_count(count);
+  }
+}
+
+bool Get(const pb::PleStatus& in, const Tensors&, PleStatus* out) {
+  out->reads = in.reads();
+  out->rows = in.rows();
+  out->cache_hits = in.cache_hits();
+  out->cache_misses = in.cache_misses();
+  out->bytes_read = in.bytes_read();
+  out->cache_bytes = in.cache_bytes();
+  out->cache_capacity = in.cache_capacity();
+  out->read_us_p50 = in.read_us_p50();
+  out->read_us_p99 = in.read_us_p99();
+  out->read_us_max = in.read_us_max();
+  for (const auto& bucket : in.latency()) {
+    out->latency.emplace_back(bucket.upper_us(), bucket.count());
+  }
+  return true;
+}
+
+void Put(const ProcessStatus& in, pb::ProcessStatus* out, Tensors&) {
+  out->set_resident(in.resident);
+  out->set_weights_resident(in.weights_resident);
+}
+
+bool Get(const pb::ProcessStatus& in, const Tensors&, ProcessStatus* out) {
+  *out = {in.resident(), in.weights_resident()};
+  return true;
+}
+
+void Put(const DirectoryStatus& in, pb::DirectoryStatus* out, Tensors&) {
+  for (const RoleStatus& role : in.roles) {
+    pb::RoleStatus* entry = out->add_roles();
+    entry->set_role(role.role);
+    entry->set_alive(role.alive);
+    entry->set_restarts(role.restarts);
+    entry->set_reason(role.reason);
+  }
+}
+
+bool Get(const pb::DirectoryStatus& in, const Tensors&, DirectoryStatus* out) {
+  for (const pb::RoleStatus& role : in.roles()) {
+    out->roles.push_back(
+        {role.role(), role.alive(), role.restarts(), role.reason()});
+  }
+  return true;
+}
+
+// --- Frame ------------------------------------------------------------------
+
+struct Writer {
+  pb::Header* header;
+  Tensors& tensors;
+
+#define LAPIDARY_BODY(Type, field)               \
+  void operator()(const Type& in) {              \
+    Put(in, header->mutable_##field(), tensors); \
+  }
+  LAPIDARY_BODY(Encode, encode)
+  LAPIDARY_BODY(Encoded, encoded)
+  LAPIDARY_BODY(Submit, submit)
+  LAPIDARY_BODY(Accepted, accepted)
+  LAPIDARY_BODY(Cancel, cancel)
+  LAPIDARY_BODY(Progress, progress)
+  LAPIDARY_BODY(Ended, ended)
+  LAPIDARY_BODY(PleRead, ple_read)
+  LAPIDARY_BODY(PleRows, ple_rows)
+  LAPIDARY_BODY(Step, step)
+  LAPIDARY_BODY(StepResult, step_result)
+  LAPIDARY_BODY(Release, release)
+  LAPIDARY_BODY(StageGauges, stage_gauges)
+  LAPIDARY_BODY(RoleEvent, role_event)
+  LAPIDARY_BODY(StatusQuery, status_query)
+  LAPIDARY_BODY(SequencerStatus, sequencer_status)
+  LAPIDARY_BODY(PleStatus, ple_status)
+  LAPIDARY_BODY(ProcessStatus, process_status)
+  LAPIDARY_BODY(DirectoryStatus, directory_status)
+#undef LAPIDARY_BODY
+};
+
+template <typename Message, typename Body>
+absl::StatusOr<WireMessage> Read(const Body& body, const Tensors& tensors) {
+  Message message;
+  if (!Get(body, tensors, &message)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("actor message: ", std::string(Body::descriptor()->name()),
+                     " has a value that it cannot have"));
+  }
+  return WireMessage(std::move(message));
+}
+
+}  // namespace
+
+void ToProto(const WireMessage& message, pb::Header* header,
+             std::vector<Tensor>* tensors) {
+  std::visit(Writer{header, *tensors}, message);
+}
+
+absl::StatusOr<WireMessage> FromProto(const pb::Header& header,
+                                      const Tensors& tensors) {
+  switch (header.body_case()) {
+    case pb::Header::kEncode:
+      return Read<Encode>(header.encode(), tensors);
+    case pb::Header::kEncoded:
+      return Read<Encoded>(header.encoded(), tensors);
+    case pb::Header::kSubmit:
+      return Read<Submit>(header.submit(), tensors);
+    case pb::Header::kAccepted:
+      return Read<Accepted>(header.accepted(), tensors);
+    case pb::Header::kCancel:
+      return Read<Cancel>(header.cancel(), tensors);
+    case pb::Header::kProgress:
+      return Read<Progress>(header.progress(), tensors);
+    case pb::Header::kEnded:
+      return Read<Ended>(header.ended(), tensors);
+    case pb::Header::kPleRead:
+      return Read<PleRead>(header.ple_read(), tensors);
+    case pb::Header::kPleRows:
+      return Read<PleRows>(header.ple_rows(), tensors);
+    case pb::Header::kStep:
+      return Read<Step>(header.step(), tensors);
+    case pb::Header::kStepResult:
+      return Read<StepResult>(header.step_result(), tensors);
+    case pb::Header::kRelease:
+      return Read<Release>(header.release(), tensors);
+    case pb::Header::kStageGauges:
+      return Read<StageGauges>(header.stage_gauges(), tensors);
+    case pb::Header::kRoleEvent:
+      return Read<RoleEvent>(header.role_event(), tensors);
+    case pb::Header::kStatusQuery:
+      return Read<StatusQuery>(header.status_query(), tensors);
+    case pb::Header::kSequencerStatus:
+      return Read<SequencerStatus>(header.sequencer_status(), tensors);
+    case pb::Header::kPleStatus:
+      return Read<PleStatus>(header.ple_status(), tensors);
+    case pb::Header::kProcessStatus:
+      return Read<ProcessStatus>(header.process_status(), tensors);
+    case pb::Header::kDirectoryStatus:
+      return Read<DirectoryStatus>(header.directory_status(), tensors);
+    case pb::Header::BODY_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError(
+      "actor message: it has no body that this node knows");
+}
+
+}  // namespace lapidary

@@ -187,12 +187,6 @@ const CheckpointTensor* Checkpoint::Find(absl::string_view name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
-uint64_t Checkpoint::file_bytes() const {
-  uint64_t bytes = 0;
-  for (const auto& file : files_) bytes += file->file().size();
-  return bytes;
-}
-
 ParameterCounts Checkpoint::CountParameters() const {
   ParameterCounts counts;
   for (const auto& [name, tensor] : tensors_) {

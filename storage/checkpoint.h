@@ -54,7 +54,6 @@ class Checkpoint {
     return tensors_;
   }
   size_t shards() const { return files_.size(); }
-  uint64_t file_bytes() const;
 
   // A head that repeats embed_tokens is not counted.
   ParameterCounts CountParameters() const;

@@ -141,7 +141,8 @@ class Packer {
   absl::Status FinishFile(FileWriter* file, const std::string& name);
   absl::Status CopyFiles();
   void Report(absl::string_view step, PleTask* ple);
-  // Says how much packing needs, where the disk was full.
+  // Says how much packing needs, if the disk is full now: RocksDB reports that
+  // in a way of its own.
   absl::Status ExplainFullDisk(absl::Status status) const;
 
   const PackOptions& options_;
@@ -367,13 +368,12 @@ absl::Status Packer::WriteModel() {
 
 absl::Status Packer::ExplainFullDisk(absl::Status status) const {
   const uint64_t available = FreeBytes(target_->folder());
-  if (!absl::IsResourceExhausted(status) && available >= kSlackBytes) {
-    return status;
-  }
+  if (available >= kSlackBytes) return status;
   return absl::ResourceExhaustedError(
-      absl::StrCat(status.message(), "; the packed model needs ", bytes_needed_,
+      absl::StrCat("the disk is full: the packed model needs ", bytes_needed_,
                    " bytes in ", target_->folder(), ", where ", available,
-                   " were left: free some space or choose another disk"));
+                   " were left; free some space or choose another disk (",
+                   status.message(), ")"));
 }
 
 absl::Status Packer::Run() {

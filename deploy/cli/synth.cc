@@ -42,7 +42,7 @@ class SynthCommand : public Command {
                   &dtype_);
     flags->Text("tokenizer", "FOLDER",
                 "Copies tokenizer and chat template from this folder; without "
-                "them the result packs only where none are needed.",
+                "them the model takes and gives token ids only.",
                 &tokenizer_);
     flags->Bytes("shard-size", "Larger models become several files.",
                  &shard_bytes_);

@@ -149,7 +149,7 @@ TEST(Inspect, CheckpointAndPackedModel_HaveTheSameParameters) {
 
 TEST(Help, EveryCommand_ShowsItsFlagsAndExamples) {
   for (const std::string command : {"pack", "run", "chat", "score", "tokenize",
-                                     "inspect", "status", "synth"}) {
+                                    "inspect", "status", "synth"}) {
     const Outcome help = Lapidary({"help", command});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Usage: lapidary " + command));

@@ -65,6 +65,8 @@ class Program {
     return status_;
   }
 
+  pid_t pid() const { return pid_; }
+
   void Signal(int signal) { kill(pid_, signal); }
 
   std::string out() const { return Read(".out"); }

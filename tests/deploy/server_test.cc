@@ -1,5 +1,7 @@
 // lapidaryd, and the commands with --server.
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -152,6 +154,24 @@ TEST(Lapidaryd, HuggingFaceFolder_IsToldToBePacked) {
   Program program({kLapidaryd, std::string("--model=") + kCheckpoint});
   EXPECT_EQ(program.Wait(), 1);
   EXPECT_THAT(program.err(), HasSubstr("pack it first: lapidary pack"));
+}
+
+std::string EnvironmentOf(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/environ");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Lapidaryd, ComputeThreads_SpinShortlyUnlessTheEnvironmentSays) {
+  Server server;
+  EXPECT_THAT(EnvironmentOf(server.program().pid()),
+              HasSubstr("GOMP_SPINCOUNT=20000"));
+  Program passive({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0"}, "",
+                  {{"OMP_WAIT_POLICY", "passive"}});
+  ASSERT_TRUE(passive.WaitForOutput([](const std::string& out) {
+    return out.find("listening") != std::string::npos;
+  })) << passive.err();
+  EXPECT_THAT(EnvironmentOf(passive.pid()),
+              testing::Not(HasSubstr("GOMP_SPINCOUNT")));
 }
 
 TEST(Lapidaryd, Sigterm_LetsTheRunningRequestFinish) {

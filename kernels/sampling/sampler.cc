@@ -35,12 +35,28 @@ bool Better(const Candidate& a, const Candidate& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
-// Turns the candidates' logits, best first, into probabilities that sum to 1.
-void Normalise(std::vector<Candidate>* candidates) {
-  const double top = candidates->front().first;
+// The k best, best first, and all that tie with the last of them, as
+// TopKLogitsWarper keeps them.
+void KeepTopK(size_t k, std::vector<Candidate>* candidates) {
+  k = std::min(k, candidates->size());
+  const auto rest = candidates->begin() + k;
+  std::partial_sort(candidates->begin(), rest, candidates->end(), Better);
+  const float least = (*candidates)[k - 1].first;
+  const auto ties =
+      std::partition(rest, candidates->end(),
+                     [=](const Candidate& c) { return c.first == least; });
+  std::sort(rest, ties, Better);
+  candidates->erase(ties, candidates->end());
+}
+
+// Turns the candidates' logits into probabilities that sum to 1. The highest
+// logit is subtracted before the division, so that no temperature overflows.
+void Normalise(float temperature, std::vector<Candidate>* candidates) {
+  double top = -std::numeric_limits<double>::infinity();
+  for (const Candidate& c : *candidates) top = std::max<double>(top, c.first);
   double sum = 0;
   for (Candidate& c : *candidates) {
-    c.first = static_cast<float>(std::exp(c.first - top));
+    c.first = static_cast<float>(std::exp((c.first - top) / temperature));
     sum += c.first;
   }
   for (Candidate& c : *candidates) {
@@ -48,15 +64,8 @@ void Normalise(std::vector<Candidate>* candidates) {
   }
 }
 
-void Rescale(std::vector<Candidate>* candidates) {
-  double sum = 0;
-  for (const Candidate& c : *candidates) sum += c.first;
-  for (Candidate& c : *candidates) {
-    c.first = static_cast<float>(c.first / sum);
-  }
-}
-
-// The smallest prefix whose probabilities reach top_p.
+// The smallest prefix of the candidates, best first, whose probabilities reach
+// top_p. What is left no longer sums to 1.
 void KeepTopP(float top_p, std::vector<Candidate>* candidates) {
   double sum = 0;
   size_t kept = 0;
@@ -68,12 +77,14 @@ void KeepTopP(float top_p, std::vector<Candidate>* candidates) {
 
 // Those at least min_p times as probable as the best.
 void KeepMinP(float min_p, std::vector<Candidate>* candidates) {
-  const float least = min_p * candidates->front().first;
-  size_t kept = 1;
-  while (kept < candidates->size() && (*candidates)[kept].first >= least) {
-    ++kept;
-  }
-  candidates->resize(kept);
+  float top = 0;
+  for (const Candidate& c : *candidates) top = std::max(top, c.first);
+  const auto less = [least = min_p * top](const Candidate& c) {
+    return c.first < least;
+  };
+  candidates->erase(
+      std::remove_if(candidates->begin(), candidates->end(), less),
+      candidates->end());
 }
 
 }  // namespace
@@ -127,6 +138,7 @@ absl::Span<const float> Sampler::Adjust(absl::Span<const float> logits) {
     return logits;
   }
   adjusted_.assign(logits.begin(), logits.end());
+  for (const auto& [id, bias] : params_.logit_bias) adjusted_[id] += bias;
   if (!seen_.empty()) {
     for (int32_t id = 0; id < text_vocabulary_; ++id) {
       if (!seen_[id]) continue;
@@ -135,35 +147,33 @@ absl::Span<const float> Sampler::Adjust(absl::Span<const float> logits) {
                         : logit / params_.repetition_penalty;
     }
   }
-  for (const auto& [id, bias] : params_.logit_bias) adjusted_[id] += bias;
   return adjusted_;
 }
 
 int32_t Sampler::Draw(absl::Span<const float> logits) {
   candidates_.clear();
   for (int32_t id = 0; id < text_vocabulary_; ++id) {
-    candidates_.emplace_back(logits[id] / params_.temperature, id);
+    candidates_.emplace_back(logits[id], id);
   }
-  const size_t top_k =
-      params_.top_k == 0 ? candidates_.size()
-                         : std::min<size_t>(params_.top_k, candidates_.size());
-  std::partial_sort(candidates_.begin(), candidates_.begin() + top_k,
-                    candidates_.end(), Better);
-  candidates_.resize(top_k);
-  Normalise(&candidates_);
-  if (params_.top_p < 1) {
-    KeepTopP(params_.top_p, &candidates_);
-    Rescale(&candidates_);
+  // Only top_k and top_p need the candidates in order; sorting a whole
+  // vocabulary for every token is no small work.
+  if (params_.top_k > 0) {
+    KeepTopK(params_.top_k, &candidates_);
+  } else if (params_.top_p < 1) {
+    KeepTopK(candidates_.size(), &candidates_);
   }
+  Normalise(params_.temperature, &candidates_);
+  if (params_.top_p < 1) KeepTopP(params_.top_p, &candidates_);
   if (params_.min_p > 0) KeepMinP(params_.min_p, &candidates_);
   double total = 0;
   for (const Candidate& c : candidates_) total += c.first;
-  double left = CounterUniform(params_.seed, drawn_) * total;
+  const double drawn = CounterUniform(params_.seed, drawn_) * total;
+  double sum = 0;
   for (const Candidate& c : candidates_) {
-    left -= c.first;
-    if (left < 0) return c.second;
+    sum += c.first;
+    if (drawn < sum) return c.second;
   }
-  return candidates_.back().second;
+  return candidates_.front().second;  // logits that are not numbers
 }
 
 int32_t Sampler::Sample(absl::Span<const float> logits) {

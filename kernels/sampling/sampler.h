@@ -1,4 +1,5 @@
-// From logits to a token: the order of Hugging Face's generate(), and the
+// From logits to a token in the order of Hugging Face's generate() (bias,
+// repetition penalty, temperature, top-k, top-p, min-p), and the
 // log-probabilities that clients ask for.
 //
 //   Sampler sampler(params, text_vocabulary);
@@ -21,7 +22,7 @@ namespace lapidary::kernels {
 
 struct SamplingParams {
   float temperature = 1.0f;  // ≥ 0; 0: greedy, the filters below are moot
-  int32_t top_k = 0;         // ≥ 0; 0: off
+  int32_t top_k = 0;         // ≥ 0; 0: off. Ties with the k-th stay.
   float top_p = 1.0f;        // (0, 1]; 1: off
   float min_p = 0.0f;        // [0, 1]; 0: off
   float repetition_penalty = 1.0f;  // > 0; 1: off. On prompt and output.
@@ -60,7 +61,7 @@ class Sampler {
   void set_drawn(uint64_t drawn) { drawn_ = drawn; }
 
  private:
-  // The logits with penalty and bias applied.
+  // The logits with bias and penalty applied.
   absl::Span<const float> Adjust(absl::Span<const float> logits);
   int32_t Draw(absl::Span<const float> logits);
 

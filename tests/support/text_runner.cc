@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/sampling/sampler.h"
+#include "kernels/stopwatch.h"
 
 namespace lapidary {
 
@@ -63,8 +64,10 @@ LogitRows TextRunner::Step(absl::Span<RunningSequence* const> sequences,
   for (int32_t& id : ple_ids) {
     if (id >= config().vocab_size_per_layer_input) id = 0;
   }
-  const absl::StatusOr<Tensor> rows =
-      ple_->Read(ple_ids, {0, config().num_hidden_layers});
+  const absl::StatusOr<Tensor> rows = [&] {
+    const kernels::Stopwatch watch(&ple_ns_);
+    return ple_->Read(ple_ids, {0, config().num_hidden_layers});
+  }();
   EXPECT_TRUE(rows.ok()) << rows.status();
   std::vector<const void*> ple_rows;
   for (size_t row = 0; row < ids.size(); ++row) {

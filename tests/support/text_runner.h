@@ -44,6 +44,12 @@ class TextRunner {
   const kernels::text::TextConfig& config() const { return model_->config(); }
   kernels::KvPool* pool() { return pool_.get(); }
   kernels::text::TextModel* model() { return model_.get(); }
+  PleStore* ple() { return ple_.get(); }
+  const PackedModel& packed() const { return *packed_; }
+
+  // Time spent reading the PLE table since the last reset.
+  double ple_seconds() const { return ple_ns_ * 1e-9; }
+  void ResetPleSeconds() { ple_ns_ = 0; }
 
   RunningSequence Start(int64_t max_positions);
 
@@ -68,6 +74,7 @@ class TextRunner {
                  absl::Span<const int64_t> output_rows);
 
   TextRunnerOptions options_;
+  int64_t ple_ns_ = 0;
   std::unique_ptr<PackedModel> packed_;
   std::unique_ptr<PleStore> ple_;
   std::unique_ptr<kernels::text::TextModel> model_;

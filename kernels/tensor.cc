@@ -31,6 +31,7 @@ std::shared_ptr<AlignedBuffer> AlignedBuffer::Make(size_t size) {
   constexpr size_t kCacheLine = 64;
   // aligned_alloc wants a multiple of the alignment, and at least one.
   const size_t rounded = (size / kCacheLine + 1) * kCacheLine;
+  if (rounded < size) return nullptr;  // wrapped around
   void* data = std::aligned_alloc(kCacheLine, rounded);
   if (data == nullptr) return nullptr;
   return std::shared_ptr<AlignedBuffer>(

@@ -20,6 +20,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
+using One = hn::CappedTag<float, 1>;
 
 HWY_INLINE hn::Vec<F> Widen(F d, const float* p) { return hn::LoadU(d, p); }
 
@@ -32,6 +33,14 @@ HWY_INLINE hn::Vec<F> Widen(F d, const uint16_t* p) {
 
 HWY_INLINE float Widen1(const float* p) { return *p; }
 HWY_INLINE float Widen1(const uint16_t* p) { return Bf16ToFloat(*p); }
+
+// a b + sum for one element, as the vectors have it. A plain expression would
+// leave it to the compiler whether that rounds once or twice, and it chooses
+// otherwise in a loop's unrolled part than in its rest.
+HWY_INLINE float MulAdd1(float a, float b, float sum) {
+  const One d;
+  return hn::GetLane(hn::MulAdd(hn::Set(d, a), hn::Set(d, b), hn::Set(d, sum)));
+}
 
 // scores[h · stride] = query_h · key for kHeads query heads at once, so that a
 // key is loaded once.
@@ -52,7 +61,7 @@ HWY_INLINE void Score(const float* query, const T* key, int64_t head_dim,
   for (int h = 0; h < kHeads; ++h) {
     float sum = hn::GetLane(hn::SumOfLanes(d, sums[h]));
     for (int64_t j = i; j < head_dim; ++j) {
-      sum += query[h * head_dim + j] * Widen1(key + j);
+      sum = MulAdd1(query[h * head_dim + j], Widen1(key + j), sum);
     }
     scores[h * stride] = sum;
   }
@@ -107,7 +116,7 @@ void SumTail(int heads, absl::Span<const KvRun> runs, int64_t kv_width,
         const T* value =
             reinterpret_cast<const T*>(run.values) + offset + column;
         for (int64_t p = 0; p < run.count; ++p) {
-          sum += *weight++ * Widen1(value + p * kv_width);
+          sum = MulAdd1(*weight++, Widen1(value + p * kv_width), sum);
         }
       }
       context[h * head_dim + column] = sum;

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -26,6 +27,7 @@
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "kernels/text/kv_layout.h"
 #include "storage/packed_model.h"
 #include "storage/tokenizer.h"
 
@@ -65,6 +67,12 @@ absl::Status Check(const NodeOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads is ", options.threads,
                      ", it must be positive, or 0 for all processors"));
+  }
+  if (options.max_message_bytes < 1 ||
+      options.max_message_bytes > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_message_bytes is ", options.max_message_bytes,
+        ", it must be in [1, ", std::numeric_limits<int>::max(), "]"));
   }
   if (options.default_max_tokens < 1) {
     return absl::InvalidArgumentError(absl::StrCat("default_max_tokens is ",
@@ -185,7 +193,7 @@ absl::Status Node::Impl::OpenModel() {
   served = std::move(facts);
 
   const kernels::text::TextConfig& text = model->config().text;
-  kv_layout = kernels::KvLayout::For(text, {0, text.num_hidden_layers},
+  kv_layout = kernels::text::KvLayoutFor(text, {0, text.num_hidden_layers},
                                      options.kv_dtype);
   kv_pages =
       static_cast<int64_t>(options.kv_memory_bytes / kv_layout.PageBytes());

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "kernels/gemm/weight_matrix.h"
 
 namespace lapidary {
 namespace {
@@ -48,16 +49,21 @@ StageGauges Gauges(const StageState& state) {
 
 Started Load(StageState& state) {
   omp_set_num_threads(state.config.threads);  // this thread's team
+  if (!kernels::GemmSelfTest()) {
+    return {absl::InternalError(
+                "oneDNN multiplies wrongly on this CPU (self-test of f32 and "
+                "bf16 matmul); set DNNL_MAX_CPU_ISA to an older instruction "
+                "set, e.g. AVX2"),
+            {}};
+  }
   const TextConfig& text = state.config.model->config().text;
   auto weights = kernels::text::BindTextWeights(text, state.config.layers,
                                                 state.config.model->Lookup());
   if (!weights.ok()) return {weights.status(), {}};
   state.model = std::make_unique<kernels::text::TextModel>(
       *std::move(weights), state.config.options);
-  state.pool = std::make_unique<kernels::KvPool>(
-      kernels::KvLayout::For(text, state.config.layers,
-                             state.config.options.kv_dtype),
-      state.config.kv_pages);
+  state.pool = std::make_unique<kernels::KvPool>(state.model->kv_layout(),
+                                                 state.config.kv_pages);
   return {absl::OkStatus(), Gauges(state)};
 }
 

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <set>
 
 #include "absl/memory/memory.h"
 #include "absl/status/status.h"
@@ -21,22 +20,6 @@ int64_t SlotsOf(const KvLayout::Layer& layer, int64_t positions) {
 }
 
 }  // namespace
-
-KvLayout KvLayout::For(const text::TextConfig& config, text::LayerRange range,
-                       DType dtype) {
-  std::set<int64_t> sources;
-  for (int64_t layer = range.first; layer < range.last; ++layer) {
-    sources.insert(config.KvSource(layer));
-  }
-  KvLayout layout;
-  layout.dtype = dtype;
-  layout.kv_width = config.kv_width();
-  for (int64_t layer : sources) {
-    const bool sliding = config.layer_types[layer] == text::LayerType::kSliding;
-    layout.layers.push_back({layer, sliding ? config.sliding_window : 0});
-  }
-  return layout;
-}
 
 size_t KvLayout::PageBytes() const {
   return 2 * kKvPagePositions * kv_width * SizeOf(dtype);

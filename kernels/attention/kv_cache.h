@@ -5,7 +5,7 @@
 // full-attention layer maps position p to slot p; a sliding layer to slot
 // p mod window, a ring. Layers that share another's keys and values own none.
 //
-//   KvPool pool(KvLayout::For(config, range, DType::kBf16), pages);
+//   KvPool pool(layout, pages);
 //   auto kv = KvSequence::Create(&pool, max_positions);  // RESOURCE_EXHAUSTED
 //   …                                                    // when it is full
 //   kv.reset();                                          // pages are free
@@ -20,7 +20,6 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/tensor.h"
-#include "kernels/text/config.h"
 
 namespace lapidary::kernels {
 
@@ -35,11 +34,6 @@ struct KvLayout {
   DType dtype = DType::kF32;  // kF32 or kBf16
   int64_t kv_width = 0;       // num_key_value_heads · head_dim
   std::vector<Layer> layers;  // those of the range that are kept, ascending
-
-  // The layers of `range` that own keys and values, and the donors before it
-  // that the range's KV-shared layers read.
-  static KvLayout For(const text::TextConfig& config, text::LayerRange range,
-                      DType dtype);
 
   // Bytes of one position's keys (or values) in one layer.
   size_t RowBytes() const { return kv_width * SizeOf(dtype); }

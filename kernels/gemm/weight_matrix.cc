@@ -1,11 +1,13 @@
 #include "kernels/gemm/weight_matrix.h"
 
 #include <algorithm>
-#include <cmath>
+#include <new>
 #include <tuple>
 #include <unordered_map>
+#include <vector>
 
-#include "kernels/bf16.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/simd/row_ops.h"
 #include "oneapi/dnnl/dnnl.hpp"
@@ -118,8 +120,8 @@ int64_t GemmCapacity(int64_t rows) {
   return rows - rest + (rest == 0 ? 0 : GemmRowClass(rest));
 }
 
-WeightMatrix WeightMatrix::Wrap(DType dtype, int64_t n, int64_t k,
-                                const void* panels) {
+absl::StatusOr<WeightMatrix> WeightMatrix::Wrap(DType dtype, int64_t n,
+                                                int64_t k, const void* panels) {
   WeightMatrix w;
   w.dtype_ = dtype;
   w.n_ = n;
@@ -127,6 +129,13 @@ WeightMatrix WeightMatrix::Wrap(DType dtype, int64_t n, int64_t k,
   w.panels_ = panels;
   if (UsesPanels(dtype)) return w;
   auto plain = AlignedBuffer::Make(n * k * sizeof(float));
+  if (plain == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for ", n * k * sizeof(float),
+                     " bytes: this CPU needs an f32 "
+                     "copy of a [",
+                     n, ", ", k, "] weight matrix"));
+  }
   auto* out = reinterpret_cast<float*>(plain->data());
   std::vector<float> row(k);
   for (int64_t r = 0; r < n; ++r) {
@@ -151,6 +160,8 @@ struct GemmContext::Impl {
   static void* Room(std::shared_ptr<AlignedBuffer>* buffer, size_t bytes) {
     if (*buffer == nullptr || (*buffer)->size() < bytes) {
       *buffer = AlignedBuffer::Make(bytes);
+      // Ends the actor that computes, as a vector that cannot grow would.
+      if (*buffer == nullptr) throw std::bad_alloc();
     }
     return (*buffer)->data();
   }
@@ -221,9 +232,10 @@ bool MultipliesRight(DType dtype) {
               dtype, panels->data() + n / kPanelRows * PanelBytes(dtype, kK));
   }
   const auto w = WeightMatrix::Wrap(dtype, kN, kK, panels->data());
+  if (!w.ok()) return false;
   std::vector<float> outputs(GemmCapacity(kRows) * kN);
   GemmContext context;
-  MatMul(w, {inputs.data(), kRows, kK}, {outputs.data(), kRows, kN}, &context);
+  MatMul(*w, {inputs.data(), kRows, kK}, {outputs.data(), kRows, kN}, &context);
   for (int64_t r = 0; r < kRows; ++r) {
     for (int64_t n = 0; n < kN; ++n) {
       float sum = 0;

@@ -1,6 +1,6 @@
 // y = W x for many x at once, by oneDNN: one weight matrix, ready to multiply.
 //
-//   WeightMatrix w = WeightMatrix::Wrap(DType::kBf16, n, k, panels);
+//   StatusOr<WeightMatrix> w = WeightMatrix::Wrap(DType::kBf16, n, k, panels);
 //   MatMul(w, inputs, outputs, &context);
 //
 // A primitive is made once for each shape and class of batch sizes, because
@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels {
@@ -35,8 +36,9 @@ class WeightMatrix {
   // where it lies if this CPU multiplies it so: f32 with AVX-512, bf16 with its
   // BF16 instructions. On other CPUs the weights are copied once, as plain f32.
   //   panels  64-byte aligned, alive as long as the WeightMatrix is used
-  static WeightMatrix Wrap(DType dtype, int64_t n, int64_t k,
-                           const void* panels);
+  // Errors: RESOURCE_EXHAUSTED where there is no memory for the copy.
+  static absl::StatusOr<WeightMatrix> Wrap(DType dtype, int64_t n, int64_t k,
+                                           const void* panels);
 
   bool empty() const { return panels_ == nullptr; }
   DType dtype() const { return dtype_; }
@@ -85,6 +87,9 @@ class GemmContext {
 //   outputs  [rows][n], likewise; may not alias inputs
 // f32 weights: f32 throughout. bf16 weights: inputs are rounded to bf16 (not
 // on CPUs where Wrap made a copy), products accumulated in f32, outputs f32.
+// A row's result does not depend on the values of other rows. It may depend in
+// the last bits on the class, whose kernels oneDNN chooses:
+// tests/kernels/gemm measures that.
 void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
             GemmContext* context);
 

@@ -16,8 +16,9 @@ constexpr int64_t kMaxStreams = 8;
 
 using StreamArray = std::array<float, kMaxStreams>;
 
-// Altup.compute_router_modalities: tanh of the router on the normed row, which
-// is scaled by 1/hidden first.
+// Altup.compute_router_modalities: tanh of the router on the normed row. The
+// product is divided by hidden, where Hugging Face divides the row: the same
+// where hidden is a power of two.
 StreamArray Route(const TextConfig& config, const LayerWeights& w,
                   const float* row, float* normed) {
   const int64_t hidden = config.hidden_size;

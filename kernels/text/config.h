@@ -1,6 +1,6 @@
 // The text decoder's configuration: Hugging Face's Gemma3nTextConfig, checked
 // and normalised (scalars widened to one value per layer). Field names are
-// Hugging Face's own. storage/config_reader.h fills it from config.json.
+// Hugging Face's own. storage/text_config_reader.h fills it from config.json.
 #ifndef LAPIDARY_KERNELS_TEXT_CONFIG_H_
 #define LAPIDARY_KERNELS_TEXT_CONFIG_H_
 

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "kernels/attention/attention.h"
-#include "kernels/bf16.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/stopwatch.h"
@@ -217,10 +216,9 @@ void FeedForward(const LayerPlace& place, const LayerWeights& w, MatrixView y,
   const MatrixView up = step->up.Take(y.rows, inner);
   step->Project(w.gate_proj, normed, gate);
   step->Project(w.up_proj, normed, up);
-  const float pattern = c.activation_sparsity_pattern[place.layer];
-  const float multiplier = pattern > 0 ? SparsityMultiplier(pattern) : 0.0f;
+  const bool sparse = c.activation_sparsity_pattern[place.layer] > 0;
   ParallelFor(y.rows, [&](int64_t row) {
-    if (pattern > 0) GaussianTopK(multiplier, inner, gate.row(row));
+    if (sparse) GaussianTopK(w.sparsity_multiplier, inner, gate.row(row));
     GeluTanhTimes(up.row(row), inner, gate.row(row));
   });
   const MatrixView down = step->hidden.Take(y.rows, c.hidden_size);
@@ -342,19 +340,6 @@ void RunLayer(const LayerPlace& place, const LayerWeights& w,
   // (g) Per-layer input
   const MatrixView input = PerLayerInput(place, batch, state, step);
   InjectPerLayerInput(place, w, input, corrected, step);
-}
-
-float SparsityMultiplier(float pattern) {
-  const double target = 2.0f * pattern - 1.0f;
-  // Newton's method on erf: erf'(x) = 2/√π exp(-x²).
-  double x = 0;
-  for (int i = 0; i < 100; ++i) {
-    const double slope = 2.0 / std::sqrt(M_PI) * std::exp(-x * x);
-    const double step = (std::erf(x) - target) / slope;
-    x -= step;
-    if (std::fabs(step) < 1e-15) break;
-  }
-  return static_cast<float>(x) * kSqrt2;
 }
 
 }  // namespace lapidary::kernels::text

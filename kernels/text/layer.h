@@ -29,10 +29,6 @@ struct LayerPlace {
 void RunLayer(const LayerPlace& place, const LayerWeights& w,
               const TextBatch& batch, Step* step, StageState* state);
 
-// √2 · erf⁻¹(2p - 1): how many standard deviations above the mean the gate's
-// cutoff lies for activation_sparsity_pattern p.
-float SparsityMultiplier(float pattern);
-
 }  // namespace lapidary::kernels::text
 
 #endif  // LAPIDARY_KERNELS_TEXT_LAYER_H_

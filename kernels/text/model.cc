@@ -10,6 +10,7 @@
 #include "kernels/simd/row_ops.h"
 #include "kernels/stopwatch.h"
 #include "kernels/text/altup.h"
+#include "kernels/text/kv_layout.h"
 #include "kernels/text/layer.h"
 #include "kernels/text/step.h"
 
@@ -33,7 +34,7 @@ std::vector<RowPlace> PlacesOf(const TextBatch& batch) {
   return places;
 }
 
-// Donor layers that a later stage reads but does not run.
+// Layers whose keys and values KV-shared layers read.
 std::vector<int64_t> DonorsOf(const TextConfig& config) {
   std::vector<int64_t> donors;
   for (int64_t layer = config.first_kv_shared_layer();
@@ -80,7 +81,7 @@ TextModel::TextModel(TextWeights weights, const TextModelOptions& options)
     : weights_(std::move(weights)),
       options_(options),
       kv_layout_(
-          KvLayout::For(weights_.config, weights_.range, options.kv_dtype)),
+          KvLayoutFor(weights_.config, weights_.range, options.kv_dtype)),
       step_(std::make_unique<Step>()) {
   step_->timings = &timings_;
 }

@@ -42,8 +42,8 @@ size_t Step::bytes() const {
                  gemm.ScratchBytes();
   for (const ScratchMatrix* matrix :
        {&normed, &laurel_low, &laurel, &query, &key, &value, &context,
-        &attended, &hidden, &gate, &up, &activated, &per_layer_input,
-        &per_layer_gate, &logits}) {
+        &attended, &hidden, &gate, &up, &per_layer_input, &per_layer_gate,
+        &logits}) {
     total += matrix->bytes();
   }
   for (const auto& buffer : scores) total += buffer.capacity() * sizeof(float);

@@ -1,6 +1,7 @@
 #include "kernels/text/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -83,6 +84,11 @@ void AppendLayerSpecs(const TextConfig& c, int64_t layer,
   add("laurel.post_laurel_norm.weight", {h}, TensorUse::kPlain);
 }
 
+bool IsWeightType(TensorUse use, DType dtype) {
+  return dtype == DType::kF32 ||
+         (dtype == DType::kBf16 && use == TensorUse::kGemm);
+}
+
 // Finds tensors by name and remembers the first error, so that a long list of
 // bindings reads as a list.
 class Binder {
@@ -98,9 +104,12 @@ class Binder {
     if (!status_.ok()) return WeightMatrix();
     const int64_t n = tensor.shape[0] / tensor.row_blocks;
     const int64_t k = tensor.shape[1];
-    return WeightMatrix::Wrap(tensor.dtype, n, k,
-                              static_cast<const std::byte*>(tensor.data) +
-                                  block * PanelMatrixBytes(tensor.dtype, n, k));
+    absl::StatusOr<WeightMatrix> matrix =
+        WeightMatrix::Wrap(tensor.dtype, n, k,
+                           static_cast<const std::byte*>(tensor.data) +
+                               block * PanelMatrixBytes(tensor.dtype, n, k));
+    if (!matrix.ok()) status_ = matrix.status();
+    return matrix.ok() ? *std::move(matrix) : WeightMatrix();
   }
 
   const float* Plain(absl::string_view name) {
@@ -135,9 +144,10 @@ class Binder {
     } else if (spec == specs_.end() || tensor->use != use ||
                tensor->shape != spec->shape ||
                tensor->row_blocks != spec->row_blocks ||
-               tensor->data == nullptr) {
+               !IsWeightType(use, tensor->dtype) || tensor->data == nullptr) {
       status_ = absl::InvalidArgumentError(absl::StrCat(
-          name, ": packed as [", absl::StrJoin(tensor->shape, ", "),
+          name, ": packed as ", NameOf(tensor->dtype), " [",
+          absl::StrJoin(tensor->shape, ", "),
           "], which is not what config.json says; pack the model again"));
     }
     return status_.ok() ? *std::move(tensor) : PackedTensor();
@@ -154,6 +164,8 @@ LayerWeights BindLayer(const TextConfig& c, int64_t layer, Binder* bind,
     return absl::StrCat("layers.", layer, ".", tensor);
   };
   LayerWeights w;
+  const float pattern = c.activation_sparsity_pattern[layer];
+  if (pattern > 0) w.sparsity_multiplier = SparsityMultiplier(pattern);
   w.q_proj = bind->Gemm(name("self_attn.q_proj.weight"));
   w.q_norm = bind->Plain(name("self_attn.q_norm.weight"));
   if (c.OwnsKv(layer)) {
@@ -190,6 +202,19 @@ LayerWeights BindLayer(const TextConfig& c, int64_t layer, Binder* bind,
 }
 
 }  // namespace
+
+float SparsityMultiplier(float pattern) {
+  const double target = 2.0f * pattern - 1.0f;
+  // Newton's method on erf: erf'(x) = 2/√π exp(-x²).
+  double x = 0;
+  for (int i = 0; i < 100; ++i) {
+    const double slope = 2.0 / std::sqrt(M_PI) * std::exp(-x * x);
+    const double step = (std::erf(x) - target) / slope;
+    x -= step;
+    if (std::fabs(step) < 1e-15) break;
+  }
+  return static_cast<float>(x) * std::sqrt(2.0f);
+}
 
 std::vector<TensorSpec> TextTensorSpecs(const TextConfig& config) {
   std::vector<TensorSpec> specs;

@@ -50,6 +50,10 @@ std::vector<TensorSpec> TextTensorSpecs(const TextConfig& config);
 // True for names that a checkpoint may carry although nothing reads them.
 bool IsUnusedTextTensor(const TextConfig& config, absl::string_view name);
 
+// √2 · erf⁻¹(2p - 1): how many standard deviations above the mean the gate's
+// cutoff lies for activation_sparsity_pattern p, in (0, 1).
+float SparsityMultiplier(float pattern);
+
 // A tensor of the packed model, wherever its bytes lie.
 struct PackedTensor {
   DType dtype = DType::kF32;
@@ -70,6 +74,7 @@ struct LayerWeights {
   WeightMatrix gate_proj, up_proj, down_proj;
   WeightMatrix per_layer_input_gate, per_layer_projection;
   WeightMatrix laurel_left, laurel_right;
+  float sparsity_multiplier = 0.0f;  // 0: a dense layer
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
   const float* input_layernorm = nullptr;
@@ -104,7 +109,7 @@ struct TextWeights {
 // for as long as the result is used.
 //
 // Errors: what `lookup` returned, or INVALID_ARGUMENT naming the tensor whose
-// shape, dtype or use is not what the config says.
+// shape, dtype or use is not what the config says; RESOURCE_EXHAUSTED.
 absl::StatusOr<TextWeights> BindTextWeights(const TextConfig& config,
                                             LayerRange range,
                                             const TensorLookup& lookup);

@@ -133,6 +133,18 @@ float InRange(JsonFields* fields, absl::string_view name, float fallback,
   return static_cast<float>(value);
 }
 
+// In (0, max]. Judged as the float that is kept: a double above 0 may be none.
+float AboveZero(JsonFields* fields, absl::string_view name, float fallback,
+                float max) {
+  if (!fields->Has(name)) return fallback;
+  const double value = fields->Number(name, fallback);
+  const bool inside = value <= max && static_cast<float>(value) > 0;
+  if (!inside) {
+    fields->Fail(name, absl::StrCat("want a number in (0, ", max, "]"));
+  }
+  return inside ? static_cast<float>(value) : fallback;
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
@@ -196,16 +208,18 @@ absl::Status ParseGenerationConfig(absl::string_view generation_json,
   GenerationDefaults generation = config->generation;
   generation.do_sample =
       fields.Has("do_sample") ? fields.Bool("do_sample", false) : false;
+  // The ranges lie within the sampler's (CheckSamplingParams): what it would
+  // refuse must not become the default of every request.
   generation.temperature = InRange(&fields, "temperature", 1.0f, 0, 1e6);
   // Null switches the filter off.
   generation.top_k =
       fields.IsNull("top_k")
           ? 0
           : static_cast<int32_t>(fields.Int("top_k", 50, 0, kMaxDim));
-  generation.top_p = InRange(&fields, "top_p", 1.0f, 0, 1);
+  generation.top_p = AboveZero(&fields, "top_p", 1.0f, 1);
   generation.min_p = InRange(&fields, "min_p", 0.0f, 0, 1);
   generation.repetition_penalty =
-      InRange(&fields, "repetition_penalty", 1.0f, 1e-6, 1e6);
+      AboveZero(&fields, "repetition_penalty", 1.0f, 1e6f);
   ReadEosIds(&fields, config->text.vocab_size, &generation.eos_token_ids);
   if (!fields.ok()) return fields.status();
   config->generation = std::move(generation);

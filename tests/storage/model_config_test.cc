@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/sampling/sampler.h"
 #include "storage/json.h"
 #include "storage/synth.h"
 #include "tests/support/tiny_model.h"
@@ -269,9 +270,16 @@ TEST(ModelConfig, WrongGenerationConfigIsNamed) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"temperature": -1})", "temperature is -1"},
       {R"({"temperature": "warm"})", "temperature is \"warm\""},
+      {R"({"temperature": 1e39})", "temperature is 1e"},
       {R"({"top_p": 1.5})", "top_p is 1.5"},
+      {R"({"top_p": 0})", "top_p is 0: want a number in (0, 1]"},
+      {R"({"top_p": 1e-60})", "top_p is 1e-60"},
+      {R"({"min_p": -0.1})", "min_p is -0.1"},
+      {R"({"min_p": 1.1})", "min_p is 1.1"},
       {R"({"top_k": -1})", "top_k is -1"},
       {R"({"repetition_penalty": 0})", "repetition_penalty is 0"},
+      {R"({"repetition_penalty": 1e-60})", "repetition_penalty is 1e-60"},
+      {R"({"repetition_penalty": 1e39})", "repetition_penalty is 1e"},
       {R"({"eos_token_id": [1, 5000]})", "eos_token_id[1] is 5000"},
       {R"({"eos_token_id": []})", "eos_token_id"}};
   for (const auto& [text, said] : cases) {
@@ -279,6 +287,29 @@ TEST(ModelConfig, WrongGenerationConfigIsNamed) {
     const absl::Status status = ParseGenerationConfig(text, &config);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(status.message()), HasSubstr(said));
+  }
+}
+
+// At the ends of every range: a default that the sampler refuses would fail
+// every request of the model.
+TEST(ModelConfig, AcceptedGenerationConfigIsAcceptedBySampling) {
+  for (const char* text :
+       {R"({})", R"({"temperature": 0})", R"({"temperature": 1e6})",
+        R"({"top_k": 0})", R"({"top_k": null})", R"({"top_p": 1e-37})",
+        R"({"top_p": 1})", R"({"min_p": 0})", R"({"min_p": 1})",
+        R"({"repetition_penalty": 1e-37})", R"({"repetition_penalty": 1e6})"}) {
+    SCOPED_TRACE(text);
+    ModelConfig config = *ParseModelConfig(TinyConfigJson());
+    const absl::Status parsed = ParseGenerationConfig(text, &config);
+    ASSERT_TRUE(parsed.ok()) << parsed;
+    kernels::SamplingParams params;
+    params.temperature = config.generation.temperature;
+    params.top_k = config.generation.top_k;
+    params.top_p = config.generation.top_p;
+    params.min_p = config.generation.min_p;
+    params.repetition_penalty = config.generation.repetition_penalty;
+    const absl::Status status = kernels::CheckSamplingParams(params, 300);
+    EXPECT_TRUE(status.ok()) << status;
   }
 }
 

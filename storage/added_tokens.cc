@@ -12,13 +12,13 @@
 #include "absl/strings/strip.h"
 #include "storage/file_io.h"
 #include "storage/json.h"
+#include "storage/model_files.h"
 
 namespace lapidary {
 namespace {
 
-// The published tokenizer.json is 33 MB, its longest added token 31 newlines.
+// The published tokenizer.json is 33 MB.
 constexpr size_t kMaxJsonBytes = size_t{256} << 20;
-constexpr size_t kMaxContentBytes = 1024;
 constexpr size_t kMaxAddedTokens = 1 << 20;
 
 // Picks `added_tokens` out of tokenizer.json and stops there: what follows, the
@@ -130,7 +130,7 @@ absl::StatusOr<AddedToken> ReadToken(const Json& object,
 // {"id": {…}, …}: `added_tokens_decoder` of tokenizer_config.json.
 absl::Status ReadDecoder(const std::string& folder, int32_t id_limit,
                          std::vector<AddedToken>* tokens) {
-  const std::string name = "tokenizer_config.json";
+  const std::string name = kTokenizerConfigFile;
   absl::StatusOr<std::string> text =
       ReadFile(absl::StrCat(folder, "/", name), kMaxJsonBytes);
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
@@ -160,7 +160,7 @@ absl::Status ReadDecoder(const std::string& folder, int32_t id_limit,
 // {"content": id, …}: added_tokens.json, which adds to the decoder.
 absl::Status ReadAddedTokensJson(const std::string& folder, int32_t id_limit,
                                  std::vector<AddedToken>* tokens) {
-  const std::string name = "added_tokens.json";
+  const std::string name = kAddedTokensFile;
   absl::StatusOr<std::string> text =
       ReadFile(absl::StrCat(folder, "/", name), kMaxJsonBytes);
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
@@ -185,7 +185,7 @@ absl::Status ReadAddedTokensJson(const std::string& folder, int32_t id_limit,
 
 absl::Status ReadTokenizerJson(const std::string& text, int32_t id_limit,
                                std::vector<AddedToken>* tokens) {
-  const std::string name = "tokenizer.json";
+  const std::string name = kTokenizerJsonFile;
   AddedTokensSax sax;
   Json::sax_parse(text, &sax);
   if (!sax.found()) {
@@ -221,7 +221,7 @@ void AddNames(const Json& value, bool nested, std::set<std::string>* names) {
 // (`mask_token`, `image_token`, …), as AutoTokenizer does while it loads.
 absl::Status MarkNamedTokens(const std::string& folder,
                              std::vector<AddedToken>* tokens) {
-  const std::string name = "tokenizer_config.json";
+  const std::string name = kTokenizerConfigFile;
   absl::StatusOr<std::string> text =
       ReadFile(absl::StrCat(folder, "/", name), kMaxJsonBytes);
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
@@ -268,7 +268,7 @@ absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(
     const std::string& folder, int32_t id_limit) {
   std::vector<AddedToken> tokens;
   absl::StatusOr<std::string> text =
-      ReadFile(absl::StrCat(folder, "/tokenizer.json"), kMaxJsonBytes);
+      ReadFile(absl::StrCat(folder, "/", kTokenizerJsonFile), kMaxJsonBytes);
   if (text.ok()) {
     const absl::Status status = ReadTokenizerJson(*text, id_limit, &tokens);
     if (!status.ok()) return status;

@@ -1,7 +1,7 @@
 // Tokens that are found in a text as they are spelled, before any merging:
 // Hugging Face's added tokens.
 //
-//   StatusOr<std::vector<AddedToken>> added = ReadAddedTokens(folder);
+//   auto added = ReadAddedTokens(folder, id_limit);  // StatusOr<std::vector>
 //   AddedTokenMatcher matcher;
 //   matcher.Add("<bos>", 2);
 //   matcher.Split(text, [](absl::string_view between) { … },
@@ -21,6 +21,10 @@
 #include "absl/strings/string_view.h"
 
 namespace lapidary {
+
+// Longest text of an added token or a vocabulary's piece. The longest published
+// ones are 31 newlines; reading a piece takes time quadratic in its length.
+inline constexpr size_t kMaxContentBytes = 1024;
 
 struct AddedToken {
   int32_t id = 0;
@@ -53,7 +57,6 @@ class AddedTokenMatcher {
 
   // `content` must not be empty. The later of two with equal content counts.
   void Add(absl::string_view content, int32_t id);
-  bool empty() const { return ends_.empty(); }
 
   // Calls, in the text's order, `between` for each stretch without a token
   // (never an empty one) and `token` for each token found.

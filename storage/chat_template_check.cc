@@ -9,6 +9,7 @@
 #include "storage/chat_template.h"
 #include "storage/file_io.h"
 #include "storage/json.h"
+#include "storage/model_files.h"
 
 namespace lapidary {
 namespace {
@@ -185,12 +186,12 @@ bool IsGemma3nTemplate(absl::string_view jinja) {
 }
 
 absl::Status CheckChatTemplate(const std::string& folder) {
-  const std::string path = absl::StrCat(folder, "/chat_template.jinja");
+  const std::string path = absl::StrCat(folder, "/", kChatTemplateFile);
   absl::StatusOr<std::string> jinja = ReadFile(path, kMaxFileBytes);
   if (jinja.ok()) return CheckText(path, *jinja);
   if (!absl::IsNotFound(jinja.status())) return jinja.status();
-  for (const char* name : {"chat_template.json", "tokenizer_config.json",
-                           "processor_config.json"}) {
+  for (const char* name :
+       {kChatTemplateJsonFile, kTokenizerConfigFile, kProcessorConfigFile}) {
     absl::StatusOr<std::optional<std::string>> found =
         TemplateInJson(folder, name);
     if (!found.ok()) return found.status();

@@ -263,12 +263,12 @@ absl::Status Writer::WriteConfigs() {
   const Json generation = {{"bos_token_id", config_.text.bos_token_id},
                            {"eos_token_id", config_.generation.eos_token_ids},
                            {"pad_token_id", config_.text.pad_token_id}};
-  if (auto s = WriteFileAtomically(Path("generation_config.json"),
+  if (auto s = WriteFileAtomically(Path(kGenerationConfigFile),
                                    generation.dump(2) + "\n");
       !s.ok()) {
     return s;
   }
-  return WriteFileAtomically(Path("config.json"), options_.config_json);
+  return WriteFileAtomically(Path(kConfigFile), options_.config_json);
 }
 
 absl::Status Writer::Run() {

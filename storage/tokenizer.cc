@@ -7,8 +7,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "storage/added_tokens.h"
 #include "storage/detokenizer.h"
 #include "storage/file_io.h"
+#include "storage/model_files.h"
 #include "storage/sentencepiece_vocabulary.h"
 #include "storage/utf8.h"
 
@@ -26,7 +28,7 @@ constexpr absl::string_view kSpacePiece = "\xE2\x96\x81";
 
 absl::StatusOr<std::vector<VocabularyPiece>> ReadPieces(
     const std::string& folder) {
-  const std::string path = absl::StrCat(folder, "/tokenizer.model");
+  const std::string path = absl::StrCat(folder, "/", kTokenizerModelFile);
   absl::StatusOr<std::string> model = ReadFile(path, kMaxModelBytes);
   if (!model.ok()) return model.status();
   std::vector<VocabularyPiece> pieces;
@@ -40,7 +42,13 @@ absl::StatusOr<std::vector<VocabularyPiece>> ReadPieces(
         path, " has ", pieces.size(), " pieces, more than ", kMaxPieces));
   }
   for (size_t id = 0; id < pieces.size(); ++id) {
-    if (!pieces[id].text.empty() && IsValidUtf8(pieces[id].text)) continue;
+    const size_t bytes = pieces[id].text.size();
+    if (bytes > kMaxContentBytes) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": piece ", id, " has ", bytes, " bytes, more than ",
+          kMaxContentBytes, "; is this a Gemma 3n model's file?"));
+    }
+    if (bytes > 0 && IsValidUtf8(pieces[id].text)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": piece ", id, " is not UTF-8: \"",
                      absl::CHexEscape(pieces[id].text), "\""));

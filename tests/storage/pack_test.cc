@@ -11,6 +11,7 @@
 #include "kernels/bf16.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/text/weights.h"
+#include "storage/chat_template.h"
 #include "storage/checkpoint.h"
 #include "storage/json.h"
 #include "storage/packed_model.h"
@@ -237,6 +238,23 @@ TEST(Pack, UnknownChatTemplateIsRefusedUnlessAssumed) {
   EXPECT_FALSE(std::filesystem::exists(options.target));
   options.assume_gemma3n_template = true;
   EXPECT_TRUE(Pack(options).ok());
+}
+
+// As transformers' processors saved it before the .jinja files.
+TEST(Pack, ChatTemplateInJsonIsCheckedAndCopied) {
+  TempDir dir;
+  const std::string source = NanoCopy(dir);
+  const std::string jinja = source + "/chat_template.jinja";
+  WriteBytes(source + "/chat_template.json",
+             Json{{"chat_template", ReadBytes(jinja)}}.dump());
+  std::filesystem::remove(jinja);
+  const auto packed = PackFolder(dir, source, DType::kBf16);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  EXPECT_TRUE(std::filesystem::exists(*packed + "/chat_template.json"));
+  const absl::Status checked = CheckChatTemplate(*packed);
+  EXPECT_TRUE(checked.ok()) << checked;
+  const auto model = PackedModel::Open(*packed, {});
+  EXPECT_TRUE(model.ok()) << model.status();
 }
 
 TEST(Pack, TokenizerOfAnotherModelIsRefused) {

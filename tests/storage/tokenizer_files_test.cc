@@ -220,6 +220,31 @@ std::string PieceEntry(const std::string& piece, float score, char type) {
   return std::string("\x0A") + static_cast<char>(entry.size()) + entry;
 }
 
+std::string Varint(size_t value) {
+  std::string bytes;
+  for (; value >= 0x80; value >>= 7) {
+    bytes += static_cast<char>(value | 0x80);
+  }
+  return bytes + static_cast<char>(value);
+}
+
+// Every cut of a piece is looked up, so a long one takes time by its square.
+TEST_F(TokenizerFiles, PieceAsLongAsABook_IsRefused) {
+  const std::string model = Original("tokenizer.model");
+  for (const size_t bytes : {1024, 1025, 10 << 20}) {
+    const std::string piece = "\x0A" + Varint(bytes) + std::string(bytes, 'x');
+    Write("tokenizer.model", model + "\x0A" + Varint(piece.size()) + piece);
+    const absl::Status status = Load();
+    if (bytes == 1024) {
+      EXPECT_TRUE(status.ok()) << status;
+      continue;
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(status.ToString(),
+                HasSubstr(absl::StrCat("has ", bytes, " bytes")));
+  }
+}
+
 // Here merging alone would make <bos> and <unused7> of their letters.
 TEST_F(TokenizerFiles, ControlTokensThatMergingCouldMake_StayText) {
   std::string model = PieceEntry("<unk>", 0, 2);

@@ -18,16 +18,6 @@ using google::protobuf::io::CodedInputStream;
 
 constexpr int kDepthLimit = 100;  // Protobuf's own
 
-size_t FirstBadByte(absl::string_view text) {
-  size_t at = 0;
-  while (at < text.size()) {
-    const Utf8Step step = NextCodePoint(text.substr(at));
-    if (!step.valid) break;
-    at += step.bytes;
-  }
-  return at;
-}
-
 absl::Status Check(const Descriptor& type, absl::string_view message,
                    const std::string& path, int depth) {
   CodedInputStream input(reinterpret_cast<const uint8_t*>(message.data()),
@@ -55,7 +45,7 @@ absl::Status Check(const Descriptor& type, absl::string_view message,
       absl::StrAppend(&name, "[", seen[field->number()]++, "]");
     }
     if (field->type() == FieldDescriptor::TYPE_STRING && !IsValidUtf8(value)) {
-      const size_t bad = FirstBadByte(value);
+      const size_t bad = FirstInvalidByte(value);
       return absl::InvalidArgumentError(absl::StrCat(
           name, ": byte ", bad, " (0x",
           absl::Hex(static_cast<uint8_t>(value[bad]), absl::kZeroPad2),

@@ -26,11 +26,6 @@ namespace {
 // those before them are waited for and dropped from the page cache.
 constexpr uint64_t kFlushBytes = uint64_t{64} << 20;
 
-std::string Parent(const std::string& path) {
-  const std::string parent = std::filesystem::path(path).parent_path().string();
-  return parent.empty() ? "." : parent;
-}
-
 std::string Hex(const XXH128_hash_t& hash) {
   return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
 }
@@ -87,7 +82,7 @@ absl::Status FileError(int errno_value, absl::string_view what,
     case ENOSPC:
     case EDQUOT:
       return absl::ResourceExhaustedError(
-          absl::StrCat(message, " (", FreeBytes(Parent(path)),
+          absl::StrCat(message, " (", FreeBytes(ParentFolder(path)),
                        " bytes free there); free some space"));
     case ENOMEM:
     case EMFILE:
@@ -145,7 +140,7 @@ absl::Status WriteFileAtomically(const std::string& path,
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     return FileError(errno, "cannot rename a file to", path);
   }
-  return SyncFolder(Parent(path));
+  return SyncFolder(ParentFolder(path));
 }
 
 absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path) {
@@ -159,6 +154,11 @@ absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path) {
   ::closedir(folder);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+std::string ParentFolder(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
 }
 
 absl::Status SyncFolder(const std::string& path) {

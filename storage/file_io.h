@@ -47,6 +47,10 @@ bool FileExists(const std::string& path);
 // Names in a folder, sorted, without "." and "..".
 absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path);
 
+// The folder that `path` is in; "." for a bare name. `path` does not end with
+// a slash.
+std::string ParentFolder(const std::string& path);
+
 // Makes the entries of a folder durable.
 absl::Status SyncFolder(const std::string& path);
 

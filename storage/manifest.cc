@@ -117,11 +117,6 @@ void ReadObject(JsonFields* fields, absl::string_view name, Read read) {
   fields->Fail(inner.status());
 }
 
-absl::Status Damaged(const std::string& path, absl::string_view what) {
-  return absl::DataLossError(
-      absl::StrCat(path, ": ", what, "; pack the model again"));
-}
-
 // Whether the object's checksum is that of the rest of it.
 bool ChecksumHolds(Json json) {
   if (!json.is_object()) return false;
@@ -134,6 +129,11 @@ bool ChecksumHolds(Json json) {
 }
 
 }  // namespace
+
+absl::Status DamagedModel(const std::string& path, absl::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat(path, ": ", what, "; pack the model again"));
+}
 
 std::string WriteManifest(const Manifest& manifest) {
   Json json;
@@ -169,15 +169,17 @@ std::string WriteManifest(const Manifest& manifest) {
 absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
                                        const std::string& path) {
   absl::StatusOr<Json> json = ParseJson(text, path);
-  if (!json.ok()) return Damaged(path, "not valid JSON, so it was damaged");
+  if (!json.ok()) {
+    return DamagedModel(path, "not valid JSON, so it was damaged");
+  }
   if (!ChecksumHolds(*json)) {
-    return Damaged(path,
-                   "its checksum does not fit its content: the file was "
-                   "changed or damaged");
+    return DamagedModel(path,
+                        "its checksum does not fit its content: the file was "
+                        "changed or damaged");
   }
   JsonFields fields(*json, path);
   if (fields.String("format", "") != kFormat) {
-    return Damaged(path, absl::StrCat("its format is not ", kFormat));
+    return DamagedModel(path, absl::StrCat("its format is not ", kFormat));
   }
   const int64_t version = Required(&fields, "format_version");
   if (version > kManifestVersion) {

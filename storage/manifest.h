@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/text/weights.h"
@@ -32,6 +33,9 @@
 namespace lapidary {
 
 inline constexpr int64_t kManifestVersion = 1;
+
+// Of every tensor's offset in its file.
+inline constexpr uint64_t kTensorAlignment = 4096;
 
 // How a packed model got its chat template.
 inline constexpr char kTemplateChecked[] = "gemma3n";
@@ -65,6 +69,9 @@ struct Manifest {
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;
 };
+
+// DATA_LOSS about a file of a packed model, which only packing can make good.
+absl::Status DamagedModel(const std::string& path, absl::string_view what);
 
 std::string WriteManifest(const Manifest& manifest);
 

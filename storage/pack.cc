@@ -38,7 +38,6 @@ using kernels::kPanelRows;
 using kernels::text::TensorSpec;
 using kernels::text::TensorUse;
 
-constexpr size_t kTensorAlignment = 4096;
 // Of PLE rows handed on at once.
 constexpr size_t kPleBatchBytes = size_t{4} << 20;
 // What the manifest, RocksDB's own files and rounding to blocks may take.
@@ -188,8 +187,10 @@ absl::Status Packer::ReadSource() {
 
 // A folder without a tokenizer serves token ids only and needs no template.
 absl::Status Packer::CheckTokenizer() {
-  const std::string json = absl::StrCat(options_.source, "/tokenizer.json");
-  const std::string model = absl::StrCat(options_.source, "/tokenizer.model");
+  const std::string json =
+      absl::StrCat(options_.source, "/", kTokenizerJsonFile);
+  const std::string model =
+      absl::StrCat(options_.source, "/", kTokenizerModelFile);
   manifest_.chat_template = kTemplateAbsent;
   if (!FileExists(model) && !FileExists(json)) return absl::OkStatus();
   if (!FileExists(model)) {
@@ -226,7 +227,7 @@ absl::Status Packer::CheckSpace() {
       manifest_.ple.tokens * uint64_t{manifest_.ple.RowBytes()};
   bytes_total_ += ple_bytes;
   bytes_needed_ = bytes_total_ + ple_bytes / 32 + kSlackBytes +
-                  specs_.size() * uint64_t{kTensorAlignment};
+                  specs_.size() * kTensorAlignment;
   for (const char* name : kCopiedFiles) {
     const absl::StatusOr<uint64_t> bytes =
         FileBytes(absl::StrCat(options_.source, "/", name));

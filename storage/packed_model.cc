@@ -22,12 +22,6 @@ using kernels::text::TensorSpec;
 using kernels::text::TensorUse;
 
 constexpr size_t kMaxManifestBytes = size_t{64} << 20;
-constexpr uint64_t kTensorAlignment = 4096;
-
-absl::Status Damaged(const std::string& path, absl::string_view what) {
-  return absl::DataLossError(
-      absl::StrCat(path, ": ", what, "; pack the model again"));
-}
 
 bool IsWeightFile(absl::string_view path) {
   return absl::StartsWith(path, absl::StrCat(kWeightsFolder, "/")) &&
@@ -100,19 +94,21 @@ absl::Status PackedModel::Impl::CheckFile(const ManifestFile& file,
                                           bool verify) {
   const std::string path = Path(file.path);
   absl::StatusOr<uint64_t> bytes = FileBytes(path);
-  if (absl::IsNotFound(bytes.status())) return Damaged(path, "is missing");
+  if (absl::IsNotFound(bytes.status())) return DamagedModel(path, "is missing");
   if (!bytes.ok()) return bytes.status();
   if (*bytes != file.bytes) {
-    return Damaged(path, absl::StrCat("has ", *bytes, " bytes, ", kManifestFile,
-                                      " says ", file.bytes));
+    return DamagedModel(
+        path, absl::StrCat("has ", *bytes, " bytes, ", kManifestFile, " says ",
+                           file.bytes));
   }
   if (!verify) return absl::OkStatus();
   absl::StatusOr<std::string> checksum = FileChecksum(path);
   if (!checksum.ok()) return checksum.status();
   if (*checksum != file.checksum) {
-    return Damaged(path, absl::StrCat("its checksum is ", *checksum, ", ",
-                                      kManifestFile, " says ", file.checksum,
-                                      ": the file was changed or damaged"));
+    return DamagedModel(
+        path, absl::StrCat("its checksum is ", *checksum, ", ", kManifestFile,
+                           " says ", file.checksum,
+                           ": the file was changed or damaged"));
   }
   return absl::OkStatus();
 }
@@ -121,9 +117,9 @@ absl::Status PackedModel::Impl::CheckFiles(bool verify_weights) {
   std::set<std::string> seen;
   for (const ManifestFile& file : manifest.files) {
     if (!IsKnownPath(file.path) || !seen.insert(file.path).second) {
-      return Damaged(Path(kManifestFile),
-                     absl::StrCat("names the file \"", file.path,
-                                  "\", which is not a packed model's"));
+      return DamagedModel(Path(kManifestFile),
+                          absl::StrCat("names the file \"", file.path,
+                                       "\", which is not a packed model's"));
     }
     // The copied files are small: always read.
     const bool weights = IsWeightFile(file.path);
@@ -133,7 +129,7 @@ absl::Status PackedModel::Impl::CheckFiles(bool verify_weights) {
     if (weights) weight_bytes += file.bytes;
   }
   if (seen.count(kConfigFile) == 0) {
-    return Damaged(Path(kManifestFile), "does not name config.json");
+    return DamagedModel(Path(kManifestFile), "does not name config.json");
   }
   return absl::OkStatus();
 }
@@ -143,11 +139,12 @@ absl::Status PackedModel::Impl::CheckPle() {
   if (ple.tokens != config.text.vocab_size_per_layer_input ||
       ple.layers != config.text.num_hidden_layers ||
       ple.width != config.text.hidden_size_per_layer_input) {
-    return Damaged(Path(kManifestFile),
-                   "its PLE table has another shape than config.json says");
+    return DamagedModel(
+        Path(kManifestFile),
+        "its PLE table has another shape than config.json says");
   }
   if (!FileExists(Path(kPleFolder))) {
-    return Damaged(Path(kPleFolder), "the PLE table is missing");
+    return DamagedModel(Path(kPleFolder), "the PLE table is missing");
   }
   return absl::OkStatus();
 }
@@ -160,7 +157,7 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
   if (tensor.shape != spec.shape || tensor.use != spec.use ||
       tensor.row_blocks != spec.row_blocks || tensor.dtype != dtype ||
       tensor.bytes != PackedBytes(spec, manifest.dtype)) {
-    return Damaged(
+    return DamagedModel(
         where,
         absl::StrCat(tensor.name, " is ", NameOf(tensor.dtype), " [",
                      absl::StrJoin(tensor.shape, ", "), "], ", tensor.bytes,
@@ -170,8 +167,9 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
   if (file == files.end() || tensor.offset % kTensorAlignment != 0 ||
       tensor.offset > file->second->size() ||
       tensor.bytes > file->second->size() - tensor.offset) {
-    return Damaged(where, absl::StrCat(tensor.name, " lies outside of ",
-                                       tensor.file, ", or is not aligned"));
+    return DamagedModel(
+        where, absl::StrCat(tensor.name, " lies outside of ", tensor.file,
+                            ", or is not aligned"));
   }
   PackedTensor packed;
   packed.dtype = dtype;
@@ -190,7 +188,8 @@ absl::Status PackedModel::Impl::MapTensors() {
         MappedFile::Open(Path(file.path), MappedFile::Access::kResident);
     if (!mapped.ok()) return mapped.status();
     if ((*mapped)->size() != file.bytes) {
-      return Damaged(Path(file.path), "changed its size while it was opened");
+      return DamagedModel(Path(file.path),
+                          "changed its size while it was opened");
     }
     files.emplace(file.path, *std::move(mapped));
   }
@@ -202,8 +201,8 @@ absl::Status PackedModel::Impl::MapTensors() {
     if (spec.use == TensorUse::kPleTable) continue;
     const auto it = by_name.find(spec.name);
     if (it == by_name.end()) {
-      return Damaged(Path(kManifestFile),
-                     absl::StrCat(spec.name, " is missing"));
+      return DamagedModel(Path(kManifestFile),
+                          absl::StrCat(spec.name, " is missing"));
     }
     if (auto s = MapTensor(*it->second, spec); !s.ok()) return s;
   }

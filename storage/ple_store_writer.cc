@@ -30,12 +30,6 @@ std::string WithoutTrailingSlashes(std::string folder) {
   return folder;
 }
 
-std::string ParentOf(const std::string& folder) {
-  const size_t slash = folder.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : folder.substr(0, slash);
-}
-
 }  // namespace
 
 struct PleStoreWriter::Impl {
@@ -168,7 +162,7 @@ absl::Status PleStoreWriter::Finish() {
     if (status.ok()) status = impl_->FinishFile();
     if (status.ok()) status = impl_->Ingest();
     if (status.ok()) status = SyncFolder(impl_->folder);
-    if (status.ok()) status = SyncFolder(ParentOf(impl_->folder));
+    if (status.ok()) status = SyncFolder(ParentFolder(impl_->folder));
     return status;
   };
   impl_->failed = finish();

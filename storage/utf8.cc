@@ -49,13 +49,18 @@ Utf8Step NextCodePoint(absl::string_view text) {
   return {lead.bytes, code_point, true};
 }
 
-bool IsValidUtf8(absl::string_view text) {
-  while (!text.empty()) {
-    const Utf8Step step = NextCodePoint(text);
-    if (!step.valid) return false;
-    text.remove_prefix(step.bytes);
+size_t FirstInvalidByte(absl::string_view text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const Utf8Step step = NextCodePoint(text.substr(at));
+    if (!step.valid) break;
+    at += step.bytes;
   }
-  return true;
+  return at;
+}
+
+bool IsValidUtf8(absl::string_view text) {
+  return FirstInvalidByte(text) == text.size();
 }
 
 std::string ReplaceInvalidUtf8(absl::string_view text) {

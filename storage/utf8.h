@@ -26,6 +26,9 @@ struct Utf8Step {
 // `text` must not be empty.
 Utf8Step NextCodePoint(absl::string_view text);
 
+// Where the first bytes lie that are no UTF-8; text.size() if all are.
+size_t FirstInvalidByte(absl::string_view text);
+
 // No surrogates, no overlong forms, nothing above U+10FFFF.
 bool IsValidUtf8(absl::string_view text);
 

@@ -11,6 +11,7 @@
 #include "deploy/cli/command.h"
 #include "deploy/cli/generate.h"
 #include "deploy/cli/generate_flags.h"
+#include "deploy/cli/prompt_flags.h"
 #include "deploy/cli/target.h"
 
 namespace lapidary::cli {
@@ -19,12 +20,6 @@ namespace {
 constexpr char kInChat[] =
     "/reset forgets the conversation, /help lists this, /exit or ^D ends; ^C "
     "cancels an answer";
-
-void AddTurn(absl::string_view role, const std::string& text, v1::Chat* chat) {
-  v1::Message* message = chat->add_messages();
-  message->set_role(std::string(role));
-  message->add_parts()->set_text(text);
-}
 
 class ChatCommand : public Command {
  public:
@@ -96,14 +91,14 @@ class ChatCommand : public Command {
   void Reset(v1::GenerateRequest* request) const {
     v1::Chat* chat = request->mutable_prompt()->mutable_chat();
     chat->Clear();
-    if (!system_.empty()) AddTurn("system", system_, chat);
+    if (!system_.empty()) AddText("system", system_, chat);
   }
 
   // A turn that fails or is cancelled is forgotten.
   absl::Status Turn(Connection* connection, const std::string& line,
                     v1::GenerateRequest* request) const {
     v1::Chat* chat = request->mutable_prompt()->mutable_chat();
-    AddTurn("user", line, chat);
+    AddText("user", line, chat);
     absl::StatusOr<Answer> answer = Generate(
         connection, *request,
         [](absl::string_view text) { std::cout << text << std::flush; });
@@ -112,7 +107,7 @@ class ChatCommand : public Command {
       chat->mutable_messages()->RemoveLast();
       return answer.status();
     }
-    AddTurn("assistant", answer->text, chat);
+    AddText("assistant", answer->text, chat);
     if (timings_) std::cerr << Summary(answer->final) << "\n";
     return absl::OkStatus();
   }

@@ -101,13 +101,13 @@ absl::Status AddMedia(const std::vector<std::string>& images,
   return absl::OkStatus();
 }
 
+}  // namespace
+
 void AddText(absl::string_view role, const std::string& text, v1::Chat* chat) {
   v1::Message* message = chat->add_messages();
   message->set_role(std::string(role));
   message->add_parts()->set_text(text);
 }
-
-}  // namespace
 
 absl::StatusOr<std::string> ReadInput(const std::string& path) {
   if (path != "-") return ReadFile(path, kMaxFileBytes);
@@ -119,18 +119,12 @@ absl::StatusOr<std::string> ReadInput(const std::string& path) {
 }
 
 absl::Status CheckUtf8(absl::string_view text, absl::string_view what) {
-  for (absl::string_view rest = text; !rest.empty();) {
-    const Utf8Step step = NextCodePoint(rest);
-    if (!step.valid) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s: byte %d (0x%02x) is not UTF-8; convert the text first, for "
-          "example with iconv -t UTF-8",
-          what, text.size() - rest.size(),
-          static_cast<unsigned char>(rest[0])));
-    }
-    rest.remove_prefix(step.bytes);
-  }
-  return absl::OkStatus();
+  const size_t bad = FirstInvalidByte(text);
+  if (bad == text.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%s: byte %d (0x%02x) is not UTF-8; convert the text first, for example "
+      "with iconv -t UTF-8",
+      what, bad, static_cast<unsigned char>(text[bad])));
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(absl::string_view text) {

@@ -42,6 +42,9 @@ absl::StatusOr<std::vector<int32_t>> ParseIds(absl::string_view text);
 absl::StatusOr<v1::Chat> ParseMessages(absl::string_view json,
                                        absl::string_view what);
 
+// Appends a turn of words alone.
+void AddText(absl::string_view role, const std::string& text, v1::Chat* chat);
+
 // The bytes of a file, or with "-" of standard input.
 absl::StatusOr<std::string> ReadInput(const std::string& path);
 

@@ -64,6 +64,13 @@ TEST(ReadFile, SizeIsBounded) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(ParentFolder, IsTheFolderThatHoldsThePath) {
+  EXPECT_EQ(ParentFolder("name"), ".");
+  EXPECT_EQ(ParentFolder("/name"), "/");
+  EXPECT_EQ(ParentFolder("a/b"), "a");
+  EXPECT_EQ(ParentFolder("/a/b//c"), "/a/b");
+}
+
 TEST(RemoveAll, DoesNotFollowLinks) {
   TempDir dir;
   WriteBytes(dir.File("kept"), "kept");

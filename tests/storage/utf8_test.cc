@@ -79,6 +79,15 @@ TEST(Utf8, EveryCodePoint_IsReadBack) {
   }
 }
 
+// UnicodeDecodeError.start of CPython 3.11.
+TEST(Utf8, FirstInvalidByte_IsWhereTheBadSequenceBegins) {
+  EXPECT_EQ(FirstInvalidByte(""), 0u);
+  EXPECT_EQ(FirstInvalidByte("a\xC3\xA9"), 3u);
+  EXPECT_EQ(FirstInvalidByte("\xFF"), 0u);
+  EXPECT_EQ(FirstInvalidByte("a\xC3\xA9\xE2\x82z"), 3u);
+  EXPECT_EQ(FirstInvalidByte("ab\xED\xA0\x80"), 2u);
+}
+
 // str.strip() of CPython 3.11.
 TEST(Utf8, StripWhitespace_TakesWhatPythonTakes) {
   EXPECT_EQ(StripWhitespace(""), "");

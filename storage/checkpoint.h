@@ -2,9 +2,9 @@
 // whatever prefix they carry.
 //
 //   auto checkpoint = Checkpoint::Open(folder);
-//   const CheckpointTensor* w =
-//   checkpoint->Find("layers.0.mlp.up_proj.weight"); RowReader rows(*w); for
-//   (first …) Use(rows.Read(first, count), rows.dtype());
+//   const auto* w = (*checkpoint)->Find("layers.0.mlp.up_proj.weight");
+//   RowReader rows(*w);
+//   for (first …) Use(rows.Read(first, count), rows.dtype());
 #ifndef LAPIDARY_STORAGE_CHECKPOINT_H_
 #define LAPIDARY_STORAGE_CHECKPOINT_H_
 
@@ -47,8 +47,8 @@ class Checkpoint {
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(
       const std::string& folder);
 
-  // By the name without `model.`, `model.language_model.` or
-  // `language_model.model.`. Null if there is none.
+  // By the name without its prefix: `model.`, `language_model.`,
+  // `model.language_model.` or `language_model.model.`. Null if there is none.
   const CheckpointTensor* Find(absl::string_view name) const;
   const std::map<std::string, CheckpointTensor, std::less<>>& tensors() const {
     return tensors_;

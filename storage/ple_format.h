@@ -38,8 +38,8 @@ inline constexpr char kPleShapeKey[] = "\xffshape";
 // layers=30 width=256 dtype=bf16". Another format has another first word.
 std::string PleShapeRecord(const PleTableShape& shape);
 
-// Whether every field is positive, ids fit the key, and the row fits RocksDB's
-// 4 GiB values.
+// Whether every field is positive, ids fit the key, and a row is shorter than
+// 2 GiB.
 absl::Status CheckPleShape(const PleTableShape& shape);
 
 // Table options of writer and reader; `block_cache` null for none.

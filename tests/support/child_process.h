@@ -1,8 +1,9 @@
 // Parts of a test that need less rights or a file system of their own: they
 // run in a child process, which the machine may not allow.
 //
-//   const Child child = WithoutPrivileges([] { EXPECT_FALSE(Open(secret).ok());
-//   }); if (child == Child::kCannot) GTEST_SKIP() << "cannot drop rights";
+//   const Child child =
+//       WithoutPrivileges([] { EXPECT_FALSE(Open(secret).ok()); });
+//   if (child == Child::kCannot) GTEST_SKIP() << "cannot drop rights";
 //   EXPECT_EQ(child, Child::kPassed);
 #ifndef LAPIDARY_TESTS_SUPPORT_CHILD_PROCESS_H_
 #define LAPIDARY_TESTS_SUPPORT_CHILD_PROCESS_H_

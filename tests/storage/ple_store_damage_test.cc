@@ -5,8 +5,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -19,6 +17,7 @@
 #include "rocksdb/options.h"
 #include "storage/ple_store.h"
 #include "tests/support/child_process.h"
+#include "tests/support/files.h"
 #include "tests/support/ple_table.h"
 
 namespace lapidary {
@@ -38,33 +37,30 @@ void ExpectDataLoss(const absl::Status& status, const std::string& folder) {
 
 // Where the file holds the bytes of `row`.
 uint64_t OffsetOf(const std::string& file, const std::vector<uint16_t>& row) {
-  std::ifstream stream(file, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(stream)),
-                          std::istreambuf_iterator<char>());
-  const size_t offset =
-      bytes.find(std::string(reinterpret_cast<const char*>(row.data()),
-                             row.size() * sizeof(uint16_t)));
+  const size_t offset = ReadBytes(file).find(
+      std::string(reinterpret_cast<const char*>(row.data()),
+                  row.size() * sizeof(uint16_t)));
   EXPECT_NE(offset, std::string::npos) << file;
   return offset;
 }
 
 TEST_F(PleStoreTest, FlippedRowByte_IsFoundByReadAndByVerify) {
   WriteTable(kWide);
-  const std::string file = Files(folder_, "", ".sst").at(0);
-  FlipByte(file, OffsetOf(file, Rows(kWide, 700, 1)) + 5000);
+  const std::string file = FilesIn(folder_, "", ".sst").at(0);
+  FlipBit(file, 8 * (OffsetOf(file, PleRows(kWide, 700, 1)) + 5000));
   auto store = OpenTable(kWide);
   ASSERT_NE(store, nullptr);
   ExpectDataLoss(store->VerifyChecksums(), folder_);
-  auto one = Read(*store, {700}, {0, 30});
+  auto one = ReadPleRows(*store, {700}, {0, 30});
   ExpectDataLoss(one.status(), folder_);
   EXPECT_TRUE(absl::StrContains(one.status().message(), "token 700"));
-  auto prompt = Read(*store, {3, 699, 700, 701}, {0, 1});
+  auto prompt = ReadPleRows(*store, {3, 699, 700, 701}, {0, 1});
   ExpectDataLoss(prompt.status(), folder_);
   EXPECT_TRUE(absl::StrContains(prompt.status().message(), "token 700"));
   // Its neighbours are whole.
-  auto others = Read(*store, {699, 701}, {0, 30});
+  auto others = ReadPleRows(*store, {699, 701}, {0, 30});
   ASSERT_TRUE(others.ok()) << others.status();
-  EXPECT_TRUE(*others == Expected(kWide, {699, 701}, {0, 30}));
+  EXPECT_TRUE(*others == ExpectedPleRows(kWide, {699, 701}, {0, 30}));
 }
 
 TEST_F(PleStoreTest, WholeTablePassesVerify) {
@@ -79,22 +75,22 @@ TEST_F(PleStoreTest, WholeTablePassesVerify) {
 TEST_F(PleStoreTest, FlippedByteAnywhere_NeverGivesWrongRows) {
   const PleTableShape shape{200, 10, 16, DType::kBf16};
   WriteTable(shape);
-  const std::string copy = scratch_.Folder("copy");
+  const std::string copy = dir_.File("copy");
   const auto ids = AllIds(shape);
-  const auto expected = Expected(shape, ids, {0, 10});
+  const auto expected = ExpectedPleRows(shape, ids, {0, 10});
   std::mt19937 random(11);
   int refused = 0;
-  for (const std::string& name : Files(folder_, "", "")) {
+  for (const std::string& name : FilesIn(folder_, "", "")) {
     const uint64_t size = fs::file_size(name);
     for (int i = 0; i < 40 && size > 0; ++i) {
       fs::remove_all(copy);
       fs::copy(folder_, copy, fs::copy_options::recursive);
       const std::string file = copy + "/" + fs::path(name).filename().string();
       const uint64_t offset = random() % size;
-      FlipByte(file, offset);
+      FlipBit(file, 8 * offset);
       auto store = PleStore::Open(copy, shape, {});
       auto rows = store.ok()
-                      ? Read(**store, ids, {0, 10})
+                      ? ReadPleRows(**store, ids, {0, 10})
                       : absl::StatusOr<std::vector<uint16_t>>(store.status());
       if (rows.ok()) {
         EXPECT_TRUE(*rows == expected) << file << " at " << offset;
@@ -109,17 +105,17 @@ TEST_F(PleStoreTest, FlippedByteAnywhere_NeverGivesWrongRows) {
 
 TEST_F(PleStoreTest, DamagedCurrentOrManifestIsRefused) {
   WriteTable(kNano);
-  const std::string copy = scratch_.Folder("copy");
+  const std::string copy = dir_.File("copy");
   const std::vector<std::string> names = {
       "CURRENT",
-      fs::path(Files(folder_, "MANIFEST", "").at(0)).filename().string()};
+      fs::path(FilesIn(folder_, "MANIFEST", "").at(0)).filename().string()};
   for (const std::string& name : names) {
     for (const std::string damage : {"flip", "cut", "empty", "remove"}) {
       fs::remove_all(copy);
       fs::copy(folder_, copy, fs::copy_options::recursive);
       const std::string file = copy + "/" + name;
       const uint64_t middle = fs::file_size(file) / 2;
-      if (damage == "flip") FlipByte(file, middle);
+      if (damage == "flip") FlipBit(file, 8 * middle);
       if (damage == "cut") fs::resize_file(file, middle);
       if (damage == "empty") fs::resize_file(file, 0);
       if (damage == "remove") fs::remove(file);
@@ -131,7 +127,7 @@ TEST_F(PleStoreTest, DamagedCurrentOrManifestIsRefused) {
 
 TEST_F(PleStoreTest, TruncatedOrMissingSstIsRefused) {
   WriteTable(kWide);
-  const std::string file = Files(folder_, "", ".sst").at(0);
+  const std::string file = FilesIn(folder_, "", ".sst").at(0);
   fs::resize_file(file, fs::file_size(file) - 100000);
   auto cut = PleStore::Open(folder_, kWide, {});
   ExpectDataLoss(cut.status(), folder_);
@@ -155,7 +151,7 @@ TEST_F(PleStoreTest, ShortAndMissingRowsAreDataLoss) {
   for (int32_t id : {5, 256}) {
     for (const auto& ids :
          {std::vector<int32_t>{id}, std::vector<int32_t>{id, 17}}) {
-      auto rows = Read(**store, ids, {0, 1});
+      auto rows = ReadPleRows(**store, ids, {0, 1});
       ExpectDataLoss(rows.status(), folder_);
       EXPECT_TRUE(absl::StrContains(rows.status().message(),
                                     absl::StrCat("token ", id)))
@@ -182,13 +178,14 @@ TEST_F(PleStoreTest, WriterKilledMidway_LeavesATableThatIsRefused) {
   if (child == 0) {
     auto writer = PleStoreWriter::Create(folder_, kWide);
     const bool wrote =
-        writer.ok() && (*writer)->Append(Rows(kWide, 0, 700).data(), 700).ok();
+        writer.ok() &&
+        (*writer)->Append(PleRows(kWide, 0, 700).data(), 700).ok();
     _exit(wrote ? 0 : 1);  // no destructor runs, as when killed
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
-  ASSERT_FALSE(Files(folder_, "", "").empty());
+  ASSERT_FALSE(FilesIn(folder_, "", "").empty());
   ExpectDataLoss(PleStore::Open(folder_, kWide, {}).status(), folder_);
 }
 
@@ -205,7 +202,7 @@ TEST_F(PleStoreTest, DatabaseWithoutTheIngestedRowsIsRefused) {
 TEST_F(PleStoreTest, WriterTakesExactlyTheTablesRows) {
   auto writer = PleStoreWriter::Create(folder_, kNano);
   ASSERT_TRUE(writer.ok());
-  const auto rows = Rows(kNano, 0, 3072);
+  const auto rows = PleRows(kNano, 0, 3072);
   ASSERT_TRUE((*writer)->Append(rows.data(), 3000).ok());
   EXPECT_EQ((*writer)->Finish().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ((*writer)->Append(rows.data(), 73).code(),
@@ -220,36 +217,35 @@ TEST_F(PleStoreTest, WriterTakesExactlyTheTablesRows) {
   auto store = OpenTable(kNano);
   ASSERT_NE(store, nullptr);
   const auto ids = AllIds(kNano);
-  auto read = Read(*store, ids, {0, 10});
+  auto read = ReadPleRows(*store, ids, {0, 10});
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_TRUE(*read == rows);
 }
 
 TEST_F(PleStoreTest, WriterRefusesAFolderThatExists) {
   WriteTable(kNano);
-  const auto before = Contents(folder_);
+  const auto before = ContentsOf(folder_);
   EXPECT_EQ(PleStoreWriter::Create(folder_, kNano).status().code(),
             absl::StatusCode::kAlreadyExists);
-  EXPECT_TRUE(Contents(folder_) == before);
-  EXPECT_EQ(
-      PleStoreWriter::Create(scratch_.Folder("no/such"), kNano).status().code(),
-      absl::StatusCode::kNotFound);
+  EXPECT_TRUE(ContentsOf(folder_) == before);
+  EXPECT_EQ(PleStoreWriter::Create(dir_.File("no/such"), kNano).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 // Wherever the space runs out: in the rows, in the index, in the last sync or
 // in the database's own files.
 TEST_F(PleStoreTest, FullDiskIsResourceExhausted) {
   const PleTableShape shape{200, 30, 256, DType::kBf16};
-  const std::string small = scratch_.Folder("small");
+  const std::string small = dir_.File("small");
   const int rows_kb = 200 * 15;
   int refused = 0, written = 0;
   for (int kb = rows_kb - 64; kb <= rows_kb + 128; kb += 8) {
     // The child answers by making one of two folders beside the mount.
-    const std::string full = scratch_.Folder(absl::StrCat("full", kb));
+    const std::string full = dir_.File(absl::StrCat("full", kb));
     const std::string options = absl::StrCat("size=", kb, "k");
     const Child child = OnFileSystem("tmpfs", options.c_str(), small, [&] {
       const std::string folder = small + "/ple";
-      const absl::Status status = Write(folder, shape);
+      const absl::Status status = WritePleTable(folder, shape);
       const absl::Status opened = PleStore::Open(folder, shape, {}).status();
       if (status.ok()) {
         EXPECT_TRUE(opened.ok()) << opened;

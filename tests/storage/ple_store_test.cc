@@ -41,9 +41,9 @@ TEST_P(PleStoreShapes, EveryRowComesBackAsWritten) {
   ASSERT_NE(store, nullptr);
   const LayerRange all{0, shape.layers};
   const std::vector<int32_t> ids = AllIds(shape);
-  auto rows = Read(*store, ids, all);
+  auto rows = ReadPleRows(*store, ids, all);
   ASSERT_TRUE(rows.ok()) << rows.status();
-  EXPECT_TRUE(*rows == Expected(shape, ids, all));
+  EXPECT_TRUE(*rows == ExpectedPleRows(shape, ids, all));
 }
 
 TEST_P(PleStoreShapes, AnyLayersOfAnyIdsInAnyOrder_EqualTheTable) {
@@ -59,9 +59,9 @@ TEST_P(PleStoreShapes, AnyLayersOfAnyIdsInAnyOrder_EqualTheTable) {
     range.first = random() % shape.layers;
     range.last = range.first + 1 + random() % (shape.layers - range.first);
     const auto ids = RandomIds(1 + random() % 40, shape.tokens, i);
-    auto rows = Read(*store, ids, range);
+    auto rows = ReadPleRows(*store, ids, range);
     ASSERT_TRUE(rows.ok()) << rows.status();
-    ASSERT_TRUE(*rows == Expected(shape, ids, range))
+    ASSERT_TRUE(*rows == ExpectedPleRows(shape, ids, range))
         << ids.size() << " ids, layers [" << range.first << ", " << range.last
         << ")";
   }
@@ -100,9 +100,9 @@ TEST_F(PleStoreTest, PromptOf2000TokensWithRepeats_EqualsTheTable) {
   ASSERT_NE(store, nullptr);
   const auto ids = RandomIds(2000, kWide.tokens, 3);
   const LayerRange range{10, 20};
-  auto rows = Read(*store, ids, range);
+  auto rows = ReadPleRows(*store, ids, range);
   ASSERT_TRUE(rows.ok()) << rows.status();
-  EXPECT_TRUE(*rows == Expected(kWide, ids, range));
+  EXPECT_TRUE(*rows == ExpectedPleRows(kWide, ids, range));
 }
 
 TEST_F(PleStoreTest, RepeatedIdIsReadOnce) {
@@ -111,9 +111,9 @@ TEST_F(PleStoreTest, RepeatedIdIsReadOnce) {
   ASSERT_NE(store, nullptr);
   const PleStoreStats before = store->stats();
   const std::vector<int32_t> ids(500, 321);
-  auto rows = Read(*store, ids, {0, 30});
+  auto rows = ReadPleRows(*store, ids, {0, 30});
   ASSERT_TRUE(rows.ok()) << rows.status();
-  EXPECT_TRUE(*rows == Expected(kWide, ids, {0, 30}));
+  EXPECT_TRUE(*rows == ExpectedPleRows(kWide, ids, {0, 30}));
   const PleStoreStats after = store->stats();
   EXPECT_EQ(after.cache_hits + after.cache_misses -
                 (before.cache_hits + before.cache_misses),
@@ -142,8 +142,8 @@ TEST_F(PleStoreTest, ThreadsReadTheSameBytes) {
         const auto ids =
             RandomIds(i % 3 == 0 ? 1 : 70, kWide.tokens, thread * 100 + i);
         const LayerRange range{thread, thread + 20};
-        auto rows = Read(*store, ids, range);
-        if (!rows.ok() || *rows != Expected(kWide, ids, range)) ++wrong;
+        auto rows = ReadPleRows(*store, ids, range);
+        if (!rows.ok() || *rows != ExpectedPleRows(kWide, ids, range)) ++wrong;
       }
     });
   }
@@ -162,7 +162,7 @@ TEST_F(PleStoreTest, BlockCacheKeepsToItsBound) {
     auto store = OpenTable(kWide, options);
     ASSERT_NE(store, nullptr);
     const auto ids = AllIds(kWide);
-    ASSERT_TRUE(Read(*store, ids, {0, 30}).ok());
+    ASSERT_TRUE(ReadPleRows(*store, ids, {0, 30}).ok());
     const PleStoreStats stats = store->stats();
     EXPECT_EQ(stats.block_cache_capacity, bound);
     EXPECT_LE(stats.block_cache_bytes, bound);
@@ -181,7 +181,7 @@ TEST_F(PleStoreTest, BlockCacheKeepsNearItsBoundDuringARead) {
   std::thread reader([&] {
     const auto ids = AllIds(kWide);
     for (int i = 0; i < 10; ++i) {
-      EXPECT_TRUE(Read(*store, ids, {0, 30}).ok());
+      EXPECT_TRUE(ReadPleRows(*store, ids, {0, 30}).ok());
     }
     reading = false;
   });
@@ -197,9 +197,9 @@ TEST_F(PleStoreTest, RowsInTheCacheAreNotReadAgain) {
   auto store = OpenTable(kWide);
   ASSERT_NE(store, nullptr);
   const auto ids = RandomIds(200, kWide.tokens, 1);
-  ASSERT_TRUE(Read(*store, ids, {0, 30}).ok());
+  ASSERT_TRUE(ReadPleRows(*store, ids, {0, 30}).ok());
   const PleStoreStats cold = store->stats();
-  ASSERT_TRUE(Read(*store, ids, {5, 6}).ok());
+  ASSERT_TRUE(ReadPleRows(*store, ids, {5, 6}).ok());
   const PleStoreStats warm = store->stats();
   EXPECT_EQ(warm.bytes_read, cold.bytes_read);
   EXPECT_EQ(warm.cache_misses, cold.cache_misses);
@@ -211,7 +211,7 @@ TEST_F(PleStoreTest, DirectReadsLeaveNothingInThePageCache) {
   auto store = OpenTable(kWide);
   ASSERT_NE(store, nullptr);
   if (!store->stats().direct_io) GTEST_SKIP() << folder_ << ": no O_DIRECT";
-  ASSERT_TRUE(Read(*store, AllIds(kWide), {0, 30}).ok());
+  ASSERT_TRUE(ReadPleRows(*store, AllIds(kWide), {0, 30}).ok());
   EXPECT_EQ(store->PageCacheBytes(), 0);
 }
 
@@ -221,7 +221,7 @@ TEST_F(PleStoreTest, BufferedReadsReportThePageCache) {
   options.direct_io = false;
   auto store = OpenTable(kWide, options);
   ASSERT_NE(store, nullptr);
-  ASSERT_TRUE(Read(*store, AllIds(kWide), {0, 30}).ok());
+  ASSERT_TRUE(ReadPleRows(*store, AllIds(kWide), {0, 30}).ok());
   EXPECT_FALSE(store->stats().direct_io);
   EXPECT_GE(store->PageCacheBytes(),
             static_cast<int64_t>(kWide.tokens * kWide.RowBytes()));
@@ -229,10 +229,10 @@ TEST_F(PleStoreTest, BufferedReadsReportThePageCache) {
 
 // ramfs has no O_DIRECT.
 TEST_F(PleStoreTest, FileSystemWithoutDirectReads_IsReadBuffered) {
-  const std::string ramfs = scratch_.Folder("ramfs");
+  const std::string ramfs = dir_.File("ramfs");
   const Child child = OnFileSystem("ramfs", "", ramfs, [&ramfs] {
     const std::string folder = ramfs + "/ple";
-    const absl::Status written = Write(folder, kWide);
+    const absl::Status written = WritePleTable(folder, kWide);
     EXPECT_TRUE(written.ok()) << written;
     PleStoreOptions options;
     options.direct_io = true;
@@ -240,10 +240,10 @@ TEST_F(PleStoreTest, FileSystemWithoutDirectReads_IsReadBuffered) {
     auto store = PleStore::Open(folder, kWide, options);
     EXPECT_TRUE(store.ok()) << store.status();
     if (!store.ok()) return;
-    auto rows = Read(**store, AllIds(kWide), {0, 30});
+    auto rows = ReadPleRows(**store, AllIds(kWide), {0, 30});
     EXPECT_TRUE(rows.ok()) << rows.status();
     if (!rows.ok()) return;
-    EXPECT_TRUE(*rows == Expected(kWide, AllIds(kWide), {0, 30}));
+    EXPECT_TRUE(*rows == ExpectedPleRows(kWide, AllIds(kWide), {0, 30}));
     EXPECT_FALSE((*store)->stats().direct_io);
   });
   if (child == Child::kCannot) GTEST_SKIP() << "may not mount a ramfs";
@@ -259,8 +259,8 @@ TEST_F(PleStoreTest, OpenTwiceAtOnce_BothRead) {
   ASSERT_NE(one, nullptr);
   ASSERT_NE(two, nullptr);
   const auto ids = RandomIds(50, kNano.tokens, 9);
-  auto first = Read(*one, ids, {0, 10});
-  auto second = Read(*two, ids, {0, 10});
+  auto first = ReadPleRows(*one, ids, {0, 10});
+  auto second = ReadPleRows(*two, ids, {0, 10});
   ASSERT_TRUE(first.ok()) << first.status();
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_TRUE(*first == *second);
@@ -268,21 +268,21 @@ TEST_F(PleStoreTest, OpenTwiceAtOnce_BothRead) {
 
 TEST_F(PleStoreTest, ReadingChangesNoFile) {
   WriteTable(kNano);
-  const auto before = Contents(folder_);
+  const auto before = ContentsOf(folder_);
   for (int i = 0; i < 3; ++i) {
     auto store = OpenTable(kNano);
     ASSERT_NE(store, nullptr);
-    ASSERT_TRUE(Read(*store, {1, 2, 3}, {0, 10}).ok());
+    ASSERT_TRUE(ReadPleRows(*store, {1, 2, 3}, {0, 10}).ok());
     ASSERT_TRUE(store->VerifyChecksums().ok());
   }
-  EXPECT_TRUE(Contents(folder_) == before);
-  EXPECT_TRUE(Files(folder_, "LOG", "").empty());
-  EXPECT_TRUE(Files(folder_, "", ".unfinished").empty());
+  EXPECT_TRUE(ContentsOf(folder_) == before);
+  EXPECT_TRUE(FilesIn(folder_, "LOG", "").empty());
+  EXPECT_TRUE(FilesIn(folder_, "", ".unfinished").empty());
 }
 
 TEST_F(PleStoreTest, FolderThatMayNotBeWritten_IsRead) {
   WriteTable(kNano);
-  for (const std::string& file : Files(folder_, "", "")) {
+  for (const std::string& file : FilesIn(folder_, "", "")) {
     fs::permissions(file, fs::perms(0444));
   }
   fs::permissions(folder_, fs::perms(0555));
@@ -290,10 +290,10 @@ TEST_F(PleStoreTest, FolderThatMayNotBeWritten_IsRead) {
     auto store = PleStore::Open(folder_, kNano, {});
     EXPECT_TRUE(store.ok()) << store.status();
     if (!store.ok()) return;
-    auto rows = Read(**store, {3071, 0}, {0, 10});
+    auto rows = ReadPleRows(**store, {3071, 0}, {0, 10});
     EXPECT_TRUE(rows.ok()) << rows.status();
     if (rows.ok()) {
-      EXPECT_TRUE(*rows == Expected(kNano, {3071, 0}, {0, 10}));
+      EXPECT_TRUE(*rows == ExpectedPleRows(kNano, {3071, 0}, {0, 10}));
     }
   });
   fs::permissions(folder_, fs::perms(0755));

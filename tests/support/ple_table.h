@@ -4,15 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -24,6 +19,8 @@
 #include "kernels/tensor.h"
 #include "kernels/text/config.h"
 #include "storage/ple_store.h"
+#include "tests/support/files.h"
+#include "tests/support/tiny_model.h"
 
 namespace lapidary {
 
@@ -34,52 +31,52 @@ inline constexpr PleTableShape kWide{1500, 30, 256, kernels::DType::kBf16};
 
 // Element `column` of row `id`: every row differs, and no two layers of a row
 // are equal.
-inline uint16_t Element(int64_t id, int64_t column) {
+inline uint16_t PleElement(int64_t id, int64_t column) {
   uint64_t mixed = (id * 1000003 + column) * 0x9E3779B97F4A7C15u;
   return static_cast<uint16_t>(mixed >> 40);
 }
 
-inline std::vector<uint16_t> Rows(const PleTableShape& shape, int64_t first,
-                                  int64_t count) {
+inline std::vector<uint16_t> PleRows(const PleTableShape& shape, int64_t first,
+                                     int64_t count) {
   const int64_t columns = shape.layers * shape.width;
   std::vector<uint16_t> rows(count * columns);
   for (int64_t row = 0; row < count; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
-      rows[row * columns + column] = Element(first + row, column);
+      rows[row * columns + column] = PleElement(first + row, column);
     }
   }
   return rows;
 }
 
-// What Read must give.
-inline std::vector<uint16_t> Expected(const PleTableShape& shape,
-                                      const std::vector<int32_t>& ids,
-                                      kernels::text::LayerRange range) {
+// What ReadPleRows must give.
+inline std::vector<uint16_t> ExpectedPleRows(const PleTableShape& shape,
+                                             const std::vector<int32_t>& ids,
+                                             kernels::text::LayerRange range) {
   std::vector<uint16_t> rows;
   for (int32_t id : ids) {
     for (int64_t column = range.first * shape.width;
          column < range.last * shape.width; ++column) {
-      rows.push_back(Element(id, column));
+      rows.push_back(PleElement(id, column));
     }
   }
   return rows;
 }
 
-inline absl::Status Write(const std::string& folder,
-                          const PleTableShape& shape) {
+inline absl::Status WritePleTable(const std::string& folder,
+                                  const PleTableShape& shape) {
   auto writer = PleStoreWriter::Create(folder, shape);
   if (!writer.ok()) return writer.status();
   for (int64_t id = 0; id < shape.tokens;) {
     const int64_t count = std::min<int64_t>(257, shape.tokens - id);
     absl::Status status =
-        (*writer)->Append(Rows(shape, id, count).data(), count);
+        (*writer)->Append(PleRows(shape, id, count).data(), count);
     if (!status.ok()) return status;
     id += count;
   }
   return (*writer)->Finish();
 }
 
-inline absl::StatusOr<std::vector<uint16_t>> Read(
+inline absl::StatusOr<std::vector<uint16_t>> ReadPleRows(
     PleStore& store, const std::vector<int32_t>& ids,
     kernels::text::LayerRange range) {
   std::vector<uint16_t> rows(ids.size() * range.count() * store.shape().width);
@@ -102,20 +99,10 @@ inline std::vector<int32_t> AllIds(const PleTableShape& shape) {
   return ids;
 }
 
-inline void FlipByte(const std::string& file, uint64_t offset) {
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-  stream.seekg(offset);
-  const int byte = stream.get();
-  ASSERT_NE(byte, EOF) << file << " at " << offset;
-  stream.seekp(offset);
-  stream.put(static_cast<char>(byte ^ 0x10));
-  ASSERT_TRUE(stream.good());
-}
-
 // The files of `folder` whose names begin with `prefix` and end with `suffix`.
-inline std::vector<std::string> Files(const std::string& folder,
-                                      const std::string& prefix,
-                                      const std::string& suffix) {
+inline std::vector<std::string> FilesIn(const std::string& folder,
+                                        const std::string& prefix,
+                                        const std::string& suffix) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename();
@@ -128,43 +115,21 @@ inline std::vector<std::string> Files(const std::string& folder,
 }
 
 // Name, size, time and bytes of every file.
-inline std::vector<std::string> Contents(const std::string& folder) {
+inline std::vector<std::string> ContentsOf(const std::string& folder) {
   std::vector<std::string> contents;
-  for (const std::string& file : Files(folder, "", "")) {
-    std::ifstream stream(file, std::ios::binary);
-    std::string bytes((std::istreambuf_iterator<char>(stream)),
-                      std::istreambuf_iterator<char>());
+  for (const std::string& file : FilesIn(folder, "", "")) {
     contents.push_back(absl::StrCat(
         file, " ",
         std::filesystem::last_write_time(file).time_since_epoch().count(), " ",
-        bytes));
+        ReadBytes(file)));
   }
   return contents;
 }
 
-// A folder for one test.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = testing::TempDir() + "/ple_store_XXXXXX";
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string Folder(const std::string& name) const {
-    return path_ + "/" + name;
-  }
-
- private:
-  std::string path_;
-};
-
 class PleStoreTest : public testing::Test {
  protected:
   void WriteTable(const PleTableShape& shape) {
-    const absl::Status status = Write(folder_, shape);
+    const absl::Status status = WritePleTable(folder_, shape);
     ASSERT_TRUE(status.ok()) << status;
   }
 
@@ -175,8 +140,8 @@ class PleStoreTest : public testing::Test {
     return store.ok() ? *std::move(store) : nullptr;
   }
 
-  Scratch scratch_;
-  const std::string folder_ = scratch_.Folder("ple");
+  TempDir dir_;
+  const std::string folder_ = dir_.File("ple");
 };
 
 }  // namespace lapidary

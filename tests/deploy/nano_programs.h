@@ -57,11 +57,13 @@ inline const std::string& Nano() {
   return folder;
 }
 
-// lapidaryd on a free port of the loopback interface.
+// lapidaryd on a free port of the loopback interface, with all the grace that a
+// slow machine may need.
 class Server {
  public:
   Server()
-      : program_({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0"}) {
+      : program_({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0",
+                  "--grace=10m"}) {
     const std::string mark = "lapidaryd: listening on ";
     const bool listens = program_.WaitForOutput([&](const std::string& out) {
       const size_t at = out.find(mark);

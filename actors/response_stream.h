@@ -98,12 +98,23 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     caf::anon_send(call_, Credit{1});
   }
 
-  void OnCancel() override { caf::anon_send(call_, Disconnected{}); }
+  void OnCancel() override {
+    CallActor call;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      call = call_;
+    }
+    caf::anon_send(call, Disconnected{});
+  }
 
   void OnDone() override {
-    caf::anon_send(call_, Disconnected{});
+    CallActor call;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      call = std::exchange(call_, nullptr);
+    }
+    caf::anon_send(call, Disconnected{});
     on_done_();
-    call_ = nullptr;
     auto keep = std::move(self_);
   }
 

@@ -38,7 +38,8 @@ void Releases(Word address) {
   if (__tsan_release) __tsan_release(reinterpret_cast<void*>(address));
 }
 
-void Nothing(Word) {}
+template <typename Key>
+void Nothing(Key) {}
 
 // Both, for a reference that is dropped: the last to go destroys the object
 // after all that the others did with it.
@@ -55,6 +56,21 @@ void ReleasesActor(Word resumable) { Releases(resumable - 160); }
 void AcquiresVisited(Word visitor) {
   Acquires(*reinterpret_cast<Word*>(visitor));
 }
+
+// The parameters of an actor's enqueue: the actor, and a unique_ptr to the
+// message, which lies in memory as it has a destructor.
+struct Enqueued {
+  Word actor;
+  Word message;
+};
+
+void ReleasesBoth(Enqueued enqueued) {
+  Releases(enqueued.actor);
+  Releases(*reinterpret_cast<Word*>(enqueued.message));
+}
+
+// The references to a gRPC call on the server are counted 12 bytes into it.
+void ExchangesReferences(Word call) { Exchanges(call + 12); }
 
 }  // namespace
 
@@ -125,7 +141,7 @@ HAND_OFF(WaitForCount, ABSL("15BlockingCounter4WaitEv"), p0, Nothing, Acquires)
   "14execution_unitE"
 
 // A message goes in; the actor runs, and runs again on another thread.
-HAND_OFF(Enqueue, SCHEDULED(ENQUEUE), p0, Releases, Nothing)
+HAND_OFF(Enqueue, SCHEDULED(ENQUEUE), (Enqueued{p0, p1}), ReleasesBoth, Nothing)
 HAND_OFF(Launch, SCHEDULED("6launchE" UNIT "bb"), p0, Releases, Nothing)
 HAND_OFF(ResumeActor, SCHEDULED("6resumeE" UNIT "m"), p0, Acquires, Releases)
 HAND_OFF(Resume, "_ZThn160_N3caf15scheduled_actor6resumeE" UNIT "m", p0,
@@ -136,6 +152,10 @@ HAND_OFF(BlockingEnqueue, BLOCKING(ENQUEUE), p0, Releases, Nothing)
 HAND_OFF(BlockingVisit, BLOCKING("15mailbox_visitorcl" ELEMENT), p0,
          AcquiresVisited, Nothing)
 
+// What an actor leaves unread when it ends is destroyed by it.
+HAND_OFF(DeleteMessage, "_ZNK3caf14memory_managed16request_deletionEb", p0,
+         Acquires, Nothing)
+
 // References are dropped.
 HAND_OFF(Deref, "_ZNK3caf11ref_counted5derefEv", p0, Exchanges, Nothing)
 HAND_OFF(ReleaseActor,
@@ -144,6 +164,11 @@ HAND_OFF(ReleaseActor,
 HAND_OFF(ReleaseActorWeakly,
          "_ZN3caf26intrusive_ptr_release_weakEPNS_19actor_control_blockE", p0,
          Exchanges, Nothing)
+
+// The last reference to a call may be dropped in gRPC itself.
+HAND_OFF(ScheduleOnDone,
+         "_ZN4grpc8internal18ServerCallbackCall14ScheduleOnDoneEb", p0,
+         ExchangesReferences, Nothing)
 
 // gRPC: what is started under a tag has happened before what that tag's event,
 // or the callback that the event stands for, sets off.

@@ -319,6 +319,10 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   if (!sampling.ok()) return sampling.status();
   auto stop = CheckStop(request);
   if (!stop.ok()) return stop.status();
+  if (!stop->empty()) {
+    status = NeedTokenizer(model, "stop");
+    if (!status.ok()) return status;
+  }
   if (request.has_top_logprobs()) {
     status = CheckTopLogprobs(request.top_logprobs());
     if (!status.ok()) return status;

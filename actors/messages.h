@@ -11,8 +11,9 @@
 //   sequencer Step, Release  ─► stage ─► StepResult, StageGauges  sequencer
 //   directory RoleEvent      ─► whoever subscribed
 //
-// A "client" is the actor of one call (call.h). Sequences are named by a
-// number that the client's side makes up; unique within a node's life.
+// A "client" is the actor of one call (stream_call.h, unary_calls.h). Sequences
+// are named by a number that the client's side makes up; unique within a node's
+// life.
 #ifndef LAPIDARY_ACTORS_MESSAGES_H_
 #define LAPIDARY_ACTORS_MESSAGES_H_
 
@@ -152,7 +153,9 @@ struct PleRows {
 struct SequenceStart {
   int64_t max_positions = 0;  // pages for so many are taken now
   kernels::SamplingParams sampling;
-  uint64_t drawn = 0;  // tokens drawn before: 0 unless it is replayed
+  // Tokens drawn before; not 0 for a sequence that goes on where another stage
+  // left it. The sequencer keeps all that such a start needs.
+  uint64_t drawn = 0;
 };
 
 // What a step does for one sequence.
@@ -264,6 +267,16 @@ struct Started {
   StageGauges gauges;  // of a stage
 };
 
+// Makes a role's actor die as if it had crashed.
+struct KillRole {
+  std::string role;
+};
+
+// Starts a role again.
+struct Restart {
+  size_t role = 0;  // index
+};
+
 // The directory's answer to a lookup goes with the handle, or null.
 struct Lookup {
   std::string role;
@@ -345,6 +358,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::DirectoryStatus)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::StatusQuery)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Start)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Started)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::KillRole)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Restart)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Lookup)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Subscribe)
 

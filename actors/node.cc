@@ -107,17 +107,24 @@ absl::Status CheckCanListen(const std::string& address) {
   const int error = getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(),
                                 &hints, &found);
   if (error != 0) return refuse(gai_strerror(error));
-  absl::Status status;
-  const int fd = socket(found->ai_family, SOCK_STREAM, 0);
-  // As gRPC does: connections of an earlier server may linger.
-  const int on = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) {
-    status = refuse(std::strerror(errno));
+  // Any of the host's addresses will do, as for gRPC.
+  int failure = 0;
+  bool bound = false;
+  for (const addrinfo* at = found; at != nullptr && !bound; at = at->ai_next) {
+    const int fd = socket(at->ai_family, SOCK_STREAM, 0);
+    if (fd < 0) {
+      failure = errno;
+      continue;
+    }
+    // As gRPC does: connections of an earlier server may linger.
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    bound = bind(fd, at->ai_addr, at->ai_addrlen) == 0;
+    if (!bound) failure = errno;
+    close(fd);
   }
-  if (fd >= 0) close(fd);
   freeaddrinfo(found);
-  return status;
+  return bound ? absl::OkStatus() : refuse(std::strerror(failure));
 }
 
 v1::Model Describe(const PackedModel& packed) {
@@ -194,7 +201,7 @@ absl::Status Node::Impl::OpenModel() {
 
   const kernels::text::TextConfig& text = model->config().text;
   kv_layout = kernels::text::KvLayoutFor(text, {0, text.num_hidden_layers},
-                                     options.kv_dtype);
+                                         options.kv_dtype);
   kv_pages =
       static_cast<int64_t>(options.kv_memory_bytes / kv_layout.PageBytes());
   if (kv_pages < kv_layout.PagesFor(1)) {

@@ -65,7 +65,7 @@ struct NodeOptions {
   // Where a request does not say max_tokens.
   int32_t default_max_tokens = 1024;
 
-  // Gets one line per event ("event=restart role=ple_server reason=…"), from
+  // Gets one line per event ("event=role_lost role=ple_server reason=…"), from
   // any thread. Default: written to stderr.
   std::function<void(absl::string_view line)> log;
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 
 namespace lapidary {
 namespace {
@@ -18,6 +19,12 @@ Started Open(PleServerState& state) {
 PleRows Read(PleServerState& state, const PleRead& read) {
   if (state.store == nullptr) {
     return {absl::UnavailableError("the PLE store is not open yet"), {}};
+  }
+  if (read.ids.size() > kMaxPleIds) {
+    return {absl::OutOfRangeError(absl::StrCat(
+                "a read of ", read.ids.size(), " PLE rows, at most ",
+                kMaxPleIds, " are read at once")),
+            {}};
   }
   auto rows = state.store->Read(read.ids, read.layers);
   if (!rows.ok()) return {rows.status(), {}};

@@ -12,6 +12,9 @@
 
 namespace lapidary {
 
+// Most ids that one read may name: a whole context. More are OUT_OF_RANGE.
+inline constexpr size_t kMaxPleIds = 32768;
+
 struct PleServerConfig {
   std::string folder;
   PleTableShape shape;

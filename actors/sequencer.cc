@@ -187,7 +187,11 @@ void SequencerState::Read(std::vector<int32_t> ids,
           },
           [this, sequences, first_position](caf::error& error) {
             TakeRows(sequences, first_position,
-                     {Lost(kPleServer, self_->system().render(error)), {}});
+                     {absl::UnavailableError(
+                          absl::StrCat("the PLE table's rows did not come (",
+                                       self_->system().render(error),
+                                       "); send the request again")),
+                      {}});
             Advance();
           });
 }
@@ -251,7 +255,8 @@ void SequencerState::SendStep() {
       .then([this](const StepResult& result) { TakeStep(result); },
             [this, number = step_number_, stage = stage_](caf::error& error) {
               if (number != step_number_ || !step_on_its_way_) return;
-              // If it hangs, its supervisor starts another.
+              // It ends when it comes back from its step, and its supervisor
+              // starts another; until then the node answers UNAVAILABLE.
               self_->send_exit(stage, caf::exit_reason::kill);
               StageLost(self_->system().render(error));
             });

@@ -1,6 +1,6 @@
 // Runs the layers of one range of the text model. Owns the keys and values of
 // every sequence it was given rows of, and their samplers; a stage that is lost
-// loses those, and the sequencer knows what to replay.
+// loses those, and the sequencer ends their sequences with UNAVAILABLE.
 //
 // A step never fails as a whole for what one sequence asks: that sequence's
 // result carries the error, and the stage forgets the sequence.

@@ -187,7 +187,7 @@ void StreamCallState::TakeToken(const TokenResult& token) {
 void StreamCallState::TakeProgress(const Progress& progress) {
   if (progress.sequence != sequence_ || stream_ == nullptr) return;
   for (const TokenResult& token : progress.tokens) {
-    if (text_.has_value() && !text_->stop_met().empty()) return;
+    if (text_.has_value() && !text_->stop_met().empty()) break;
     TakeToken(token);
   }
   if (text_.has_value() && !text_->stop_met().empty()) {

@@ -36,7 +36,7 @@ struct CallContext {
 // A call as it came from gRPC.
 struct CallRequest {
   Encode encode;
-  // Of the client; absl::InfiniteFuture() for none.
+  // Of the client; time_point::max() for none.
   std::chrono::system_clock::time_point deadline;
 };
 

@@ -48,9 +48,13 @@ void TakeStarted(Self self, size_t index, const Started& started) {
       {{"role", name}, {"incarnation", absl::StrCat(role.incarnation)}}));
   Report(self, index, "", started.gauges);
   if (!self->state.all_started.pending()) return;
-  if (index + 1 < self->state.roles.size()) {
+  // A role that died and came back meanwhile has started its successor before.
+  auto& roles = self->state.roles;
+  if (index + 1 < roles.size() && roles[index + 1].incarnation == 0) {
     StartRole(self, index + 1);
-  } else {
+  }
+  if (std::all_of(roles.begin(), roles.end(),
+                  [](const auto& each) { return each.alive; })) {
     self->state.all_started.deliver(Started{});
   }
 }

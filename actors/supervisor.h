@@ -34,16 +34,6 @@ struct SupervisorConfig {
   EventLog log;
 };
 
-// Makes a role's actor die as if it had crashed.
-struct KillRole {
-  std::string role;
-};
-
-// Starts a role again.
-struct Restart {
-  size_t role = 0;  // index
-};
-
 // Start is answered when all roles are alive, or with the first failure, after
 // which nothing is started again.
 using SupervisorActor =
@@ -74,8 +64,5 @@ SupervisorActor::behavior_type Supervisor(
     SupervisorConfig config);
 
 }  // namespace lapidary
-
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::KillRole)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Restart)
 
 #endif  // LAPIDARY_ACTORS_SUPERVISOR_H_

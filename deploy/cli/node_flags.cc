@@ -72,7 +72,7 @@ void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Integer("max-queued",
                  "Requests that may wait; more are refused with "
                  "RESOURCE_EXHAUSTED.",
-                 0, 1 << 24, &max_queued_);
+                 1, 1 << 24, &max_queued_);
   flags->Integer("default-max-tokens",
                  "Longest answer where a request does not say.", 1, 1 << 24,
                  &default_max_tokens_);

@@ -188,7 +188,7 @@ void SequencerState::Read(std::vector<int32_t> ids,
           [this, sequences, first_position](caf::error& error) {
             TakeRows(sequences, first_position,
                      {absl::UnavailableError(
-                          absl::StrCat("the PLE table's rows did not come (",
+                          absl::StrCat("the ple_server did not answer (",
                                        self_->system().render(error),
                                        "); send the request again")),
                       {}});

@@ -213,6 +213,7 @@ std::vector<TokenLogProb> TopLogProbs(absl::Span<const float> logits, int32_t k,
   }
   std::sort_heap(best.begin(), best.end(), Better);
   std::vector<TokenLogProb> result;
+  result.reserve(best.size());
   for (const auto& [logit, id] : best) {
     result.push_back({id, static_cast<float>(logit - log_sum_exp)});
   }

@@ -2,7 +2,7 @@
 // or run into their deadline, and says what came of it.
 //
 //   bazel run //tests/load -- --streams=64 --requests=1000
-//   bazel run //tests/load -- --server=10.0.0.7:8470 --cancel=0
+//   bazel run //tests/load -- --server=127.0.0.1:7421 --cancel=0
 //
 // Without --server it starts a node of its own, with the bundled model, on a
 // free port of this machine. Fails (exit status 1) if a call ends in a way that

@@ -32,7 +32,8 @@ void ShowOverview(const std::vector<std::unique_ptr<Command>>& commands) {
     const CommandHelp help = command->Help();
     std::cout << absl::StrFormat("  %-10s%s\n", help.name, help.summary);
   }
-  std::cout << "  help      explains a command: lapidary help run\n\n"
+  std::cout << "  help      explains a command: lapidary help run\n"
+               "  --version says which version this is\n\n"
                "From a Hugging Face folder to an answer:\n"
                "  lapidary pack gemma-3n-E2B-it e2b\n"
                "  lapidary run e2b \"What does a lapidary do?\"\n";
@@ -58,6 +59,14 @@ bool AsksForHelp(const std::vector<std::string>& args) {
     if (arg == "--help" || arg == "-h") return true;
   }
   return false;
+}
+
+// --help, help, help help, help --help.
+bool AsksForOverview(const std::vector<std::string>& args) {
+  if (args[0] == "--help" || args[0] == "-h") return true;
+  if (args[0] != "help") return false;
+  return args.size() == 1 || args[1] == "help" || args[1] == "--help" ||
+         args[1] == "-h";
 }
 
 absl::Status RunCommand(Command* command,
@@ -94,8 +103,11 @@ int ShowError(absl::string_view program, absl::string_view help_command,
 int RunApp(const std::vector<std::string>& args) {
   QuietGrpc();
   const std::vector<std::unique_ptr<Command>> commands = Commands();
-  if (args.empty() || args[0] == "--help" || args[0] == "-h" ||
-      (args[0] == "help" && args.size() == 1)) {
+  if (!args.empty() && args[0] == "--version") {
+    std::cout << "lapidary " << kVersion << "\n";
+    return kExitOk;
+  }
+  if (args.empty() || AsksForOverview(args)) {
     ShowOverview(commands);
     return args.empty() ? kExitUsage : kExitOk;
   }

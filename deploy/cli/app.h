@@ -16,6 +16,9 @@ inline constexpr int kExitError = 1;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitInterrupted = 130;
 
+// Of both programs.
+inline constexpr char kVersion[] = "0.1.0";
+
 // Keeps gRPC's own log lines off stderr, unless GRPC_VERBOSITY asks for them:
 // what they tell comes back as a status.
 void QuietGrpc();

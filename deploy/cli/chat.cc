@@ -27,7 +27,7 @@ class ChatCommand : public Command {
     return {
         "chat",
         "talks with a model, turn after turn",
-        "MODEL",
+        "MODEL|--server=HOST:PORT",
         "Reads a line, streams the answer, and remembers both. In the chat, "
         "/reset forgets the conversation and /exit or ^D ends it; ^C cancels "
         "an answer, and at the prompt ends the program.",

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/create_channel.h"
@@ -19,6 +20,23 @@ constexpr std::chrono::seconds kConnectTime(5);
 bool IsFolder(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+// Whether gRPC itself says so, in words that tell a user nothing: the
+// connection or the server's end of the call is gone.
+bool IsLostConnection(const grpc::Status& status) {
+  if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
+      status.error_code() != grpc::StatusCode::CANCELLED) {
+    return false;
+  }
+  const std::string message = status.error_message();
+  for (const char* part :
+       {"Cancelling all calls", "Socket closed", "RST_STREAM", "GOAWAY",
+        "Connection reset", "Connection refused", "Broken pipe",
+        "failed to connect", "CANCELLED"}) {
+    if (absl::StrContains(message, part)) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -62,6 +80,11 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::InProcess(
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
+  if (IsLostConnection(status)) {
+    return absl::UnavailableError(absl::StrCat(
+        "the server went away (", status.error_message(),
+        "); ask again when it is back: lapidary status shows whether it is"));
+  }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                       status.error_message());
 }

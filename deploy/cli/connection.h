@@ -39,7 +39,8 @@ class Connection {
   std::string model_;
 };
 
-// The status of a finished call. Codes are the same in both.
+// The status of a finished call, with the code it had; but UNAVAILABLE, "the
+// server went away", for whatever gRPC calls a lost connection.
 absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace lapidary::cli

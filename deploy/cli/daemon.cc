@@ -109,6 +109,10 @@ absl::Status ParseAndServe(const std::vector<std::string>& args) {
       ShowHelp(flags);
       return absl::OkStatus();
     }
+    if (arg == "--version") {
+      std::cout << "lapidaryd " << kVersion << "\n";
+      return absl::OkStatus();
+    }
   }
   absl::StatusOr<std::vector<std::string>> arguments = flags.Parse(args);
   if (!arguments.ok()) return arguments.status();

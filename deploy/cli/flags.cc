@@ -35,6 +35,10 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
   return row[b.size()];
 }
 
+constexpr char kBytesNote[] =
+    "SIZE is a number of bytes; K, M and G are powers of 1024, as in 512M.";
+constexpr char kDurationNote[] = "TIME is a duration, as in 500ms, 5s or 2m.";
+
 absl::Status BadValue(absl::string_view name, absl::string_view value,
                       absl::string_view wanted) {
   return UsageError(absl::StrCat("--", name, "=", value, ": ", wanted));
@@ -298,12 +302,19 @@ absl::StatusOr<std::vector<std::string>> FlagSet::Parse(
 
 std::string FlagSet::Help() const {
   std::string help;
+  bool sizes = false;
+  bool times = false;
   for (const Group& group : groups_) {
     if (group.flags.empty()) continue;
     absl::StrAppend(&help, "\n", group.title, ":\n");
     for (const Flag& flag : group.flags) {
-      absl::StrAppend(&help, "  --", flag.name, flag.metavar.empty() ? "" : "=",
-                      flag.metavar, "\n");
+      sizes |= flag.metavar == "SIZE";
+      times |= flag.metavar == "TIME";
+      // A switch that is on by itself is only ever given to turn it off.
+      const bool on = flag.metavar.empty() && flag.fallback == "true";
+      const std::string metavar = on ? "true|false" : flag.metavar;
+      absl::StrAppend(&help, "  --", flag.name, metavar.empty() ? "" : "=",
+                      metavar, "\n");
       std::string text = flag.help;
       if (!flag.fallback.empty()) {
         absl::StrAppend(&text, " Default: ", flag.fallback, ".");
@@ -311,6 +322,9 @@ std::string FlagSet::Help() const {
       absl::StrAppend(&help, Wrap(text, 6));
     }
   }
+  if (sizes || times) absl::StrAppend(&help, "\n");
+  if (sizes) absl::StrAppend(&help, kBytesNote, "\n");
+  if (times) absl::StrAppend(&help, kDurationNote, "\n");
   return help;
 }
 

@@ -19,8 +19,9 @@ constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
 void GenerateFlags::Define(FlagSet* flags) {
   flags->Section("Answer");
   flags->OptionalInteger("max-tokens",
-                         "Longest answer in tokens. Without it the server's "
-                         "limit.",
+                         "Longest answer in tokens. Without it 1024, or the "
+                         "server's --default-max-tokens; never past the "
+                         "context.",
                          kInt32Min, kInt32Max, &max_tokens_);
   flags->Texts("stop", "TEXT", "Ends the answer, and is not part of it.",
                &stop_);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "deploy/cli/command.h"
 #include "deploy/cli/json_output.h"
+#include "deploy/cli/node_flags.h"
 #include "deploy/cli/progress.h"
 #include "storage/checkpoint.h"
 #include "storage/file_io.h"
@@ -164,6 +165,9 @@ class InspectCommand : public Command {
       return UsageError("one folder is wanted: a packed model or HF_DIR");
     }
     const std::string& folder = arguments[0];
+    absl::Status there =
+        CheckFolder(folder, "give a packed model or a Hugging Face folder");
+    if (!there.ok()) return there;
     const bool checkpoint =
         !FileExists(absl::StrCat(folder, "/", kManifestFile)) &&
         FileExists(absl::StrCat(folder, "/", kConfigFile)) &&

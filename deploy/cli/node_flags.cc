@@ -15,12 +15,17 @@ bool Exists(const std::string& path) {
 
 }  // namespace
 
+absl::Status CheckFolder(const std::string& folder, absl::string_view remedy) {
+  if (Exists(folder)) return absl::OkStatus();
+  return absl::NotFoundError(
+      absl::StrCat(folder, ": no such folder; ", remedy));
+}
+
 absl::Status CheckPackedFolder(const std::string& folder) {
-  if (!Exists(folder)) {
-    return absl::NotFoundError(absl::StrCat(
-        folder, ": no such folder; a packed model is made by: lapidary pack ",
-        "HF_DIR ", folder));
-  }
+  absl::Status there = CheckFolder(
+      folder,
+      absl::StrCat("a packed model is made by: lapidary pack HF_DIR ", folder));
+  if (!there.ok()) return there;
   const bool packed = Exists(absl::StrCat(folder, "/", kManifestFile)) ||
                       Exists(absl::StrCat(folder, "/", kUnfinishedFile)) ||
                       Exists(absl::StrCat(folder, "/", kWeightsFolder));
@@ -32,8 +37,8 @@ absl::Status CheckPackedFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
-void NodeFlags::DefineCompute(FlagSet* flags) {
-  flags->Section("Machine");
+void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
+  flags->Section(section);
   flags->Integer("threads", "Threads that compute; 0 takes one per processor.",
                  0, 4096, &threads_);
   flags->Bytes("kv-memory",

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "actors/node.h"
 #include "deploy/cli/flags.h"
 
@@ -17,7 +18,8 @@ namespace lapidary::cli {
 class NodeFlags {
  public:
   // Threads, memory, precision of the cache: what changes one answer's cost.
-  void DefineCompute(FlagSet* flags);
+  // `section` heads them in the help.
+  void DefineCompute(FlagSet* flags, absl::string_view section = "Machine");
   // Batch, queue and limits: what matters with many clients.
   void DefineServing(FlagSet* flags);
 
@@ -35,6 +37,9 @@ class NodeFlags {
   int64_t default_max_tokens_ = options_.default_max_tokens;
   std::string kv_dtype_ = "f32";
 };
+
+// NOT_FOUND, naming `folder` and then `remedy`, if nothing is there.
+absl::Status CheckFolder(const std::string& folder, absl::string_view remedy);
 
 // OK if `folder` looks like a packed model. NOT_FOUND if it is not there,
 // FAILED_PRECONDITION for a Hugging Face folder; both say how to pack one.

@@ -6,8 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "deploy/cli/command.h"
+#include "deploy/cli/node_flags.h"
 #include "deploy/cli/progress.h"
+#include "storage/file_io.h"
+#include "storage/model_files.h"
 
 namespace lapidary::cli {
 namespace {
@@ -44,6 +48,9 @@ class PackCommand : public Command {
     if (arguments.size() != 2) {
       return UsageError("two folders are wanted: HF_DIR and OUT");
     }
+    absl::Status there =
+        CheckFolder(arguments[0], "HF_DIR holds config.json and *.safetensors");
+    if (!there.ok()) return there;
     Progress progress("packing");
     PackOptions options;
     options.source = arguments[0];
@@ -57,8 +64,14 @@ class PackCommand : public Command {
     };
     if (absl::Status packed = Pack(options); !packed.ok()) return packed;
     progress.End();
-    std::cout << "packed " << options.target << "; ask it something: lapidary "
-              << "run " << options.target << " \"…\"\n";
+    if (FileExists(absl::StrCat(options.target, "/", kTokenizerModelFile))) {
+      std::cout << "packed " << options.target << "; ask it something: "
+                << "lapidary run " << options.target << " \"…\"\n";
+    } else {
+      std::cout << "packed " << options.target << ", which has no tokenizer; "
+                << "ask it in token ids: lapidary run " << options.target
+                << " --ids=2,…\n";
+    }
     return absl::OkStatus();
   }
 

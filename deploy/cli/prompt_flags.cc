@@ -192,7 +192,7 @@ void PromptFlags::Define(FlagSet* flags) {
   flags->OptionalText("messages", "FILE",
                       "A conversation as Hugging Face writes it, JSON: "
                       "[{\"role\":\"user\",\"content\":\"…\"}]. Text in it "
-                      "stays plain text.",
+                      "stays plain text. - is standard input.",
                       &messages_);
   flags->OptionalText("system", "TEXT",
                       "Instructions before the question's turn.", &system_);

@@ -11,6 +11,8 @@
 #include "deploy/cli/json_output.h"
 #include "deploy/cli/prompt_flags.h"
 #include "deploy/cli/target.h"
+#include "storage/file_io.h"
+#include "storage/model_files.h"
 
 namespace lapidary::cli {
 namespace {
@@ -21,10 +23,12 @@ class RunCommand : public Command {
     return {
         "run",
         "answers one question, or continues a text",
-        "MODEL [QUESTION]",
+        "MODEL|--server=HOST:PORT [QUESTION]",
         "MODEL is a packed folder (lapidary pack makes one) and is opened "
         "here, without a server. QUESTION becomes one user turn of Gemma's "
         "chat. The answer is printed as it is drawn; Ctrl-C cancels it.\n\n"
+        "A model without a tokenizer takes --ids only and gives token ids, "
+        "printed with commas.\n\n"
         "With --json one object is printed at the end: token_ids, text, "
         "stop_reason, usage, timings.",
         {"lapidary run nano \"Translate cat to Russian.\"",
@@ -52,8 +56,10 @@ class RunCommand : public Command {
   absl::Status Run(const std::vector<std::string>& arguments) override {
     std::string model;
     std::optional<std::string> question;
-    absl::Status split = Split(arguments, &model, &question);
+    absl::Status split =
+        target_.SplitArguments(arguments, prompt_.given(), &model, &question);
     if (!split.ok()) return split;
+    if (logprobs_ && !json_) return UsageError("--logprobs goes with --json");
     v1::GenerateRequest request;
     absl::StatusOr<v1::Prompt> prompt = prompt_.Build(question);
     if (!prompt.ok()) return prompt.status();
@@ -71,6 +77,10 @@ class RunCommand : public Command {
           std::cout << text << std::flush;
           printed = true;
         });
+    if (!json_ && answer.ok() && !printed && !target_.remote() &&
+        !FileExists(absl::StrCat(model, "/", kTokenizerModelFile))) {
+      PrintIds(*answer);
+    }
     if (!json_ && (printed || answer.ok())) std::cout << std::endl;
     if (!answer.ok()) return answer.status();
     if (json_) Print(*answer);
@@ -79,24 +89,12 @@ class RunCommand : public Command {
   }
 
  private:
-  // With a server MODEL may be left out: a lone argument is then the question,
-  // unless a flag gives the prompt.
-  absl::Status Split(const std::vector<std::string>& arguments,
-                     std::string* model,
-                     std::optional<std::string>* question) const {
-    if (arguments.size() > 2) {
-      return UsageError(
-          absl::StrCat("too many arguments, from \"", arguments[2],
-                       "\" on; put a question of several words in quotes"));
+  static void PrintIds(const Answer& answer) {
+    const char* separator = "";
+    for (const v1::Token& token : answer.tokens) {
+      std::cout << separator << token.id();
+      separator = ",";
     }
-    const bool lone_question =
-        target_.remote() && arguments.size() == 1 && !prompt_.given();
-    if (!arguments.empty() && !lone_question) *model = arguments[0];
-    if (lone_question || arguments.size() == 2) *question = arguments.back();
-    if (model->empty() && !target_.remote()) {
-      return UsageError("MODEL, a packed folder, is missing");
-    }
-    return absl::OkStatus();
   }
 
   static void Print(const Answer& answer) {

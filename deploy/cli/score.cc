@@ -49,7 +49,7 @@ class ScoreCommand : public Command {
     return {
         "score",
         "log-probabilities of every token of a text",
-        "MODEL [TEXT]",
+        "MODEL|--server=HOST:PORT [TEXT]",
         "Prints the natural logarithm of each token's probability, given all "
         "tokens before it; the first token has none. TEXT is one user turn of "
         "Gemma's chat, as in lapidary run. With --json: {\"tokens\":[{\"id\":"
@@ -75,14 +75,11 @@ class ScoreCommand : public Command {
   }
 
   absl::Status Run(const std::vector<std::string>& arguments) override {
-    std::string model = arguments.empty() ? std::string() : arguments[0];
-    if (arguments.size() > 2 || (model.empty() && !target_.remote())) {
-      return UsageError(
-          "one MODEL, a packed folder, and at most one TEXT in quotes are "
-          "wanted");
-    }
+    std::string model;
     std::optional<std::string> text;
-    if (arguments.size() == 2) text = arguments[1];
+    absl::Status split =
+        target_.SplitArguments(arguments, prompt_.given(), &model, &text);
+    if (!split.ok()) return split;
     v1::ScoreRequest request;
     absl::StatusOr<v1::Prompt> prompt = prompt_.Build(text);
     if (!prompt.ok()) return prompt.status();

@@ -4,8 +4,11 @@
 #define LAPIDARY_DEPLOY_CLI_TARGET_H_
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "deploy/cli/connection.h"
 #include "deploy/cli/flags.h"
@@ -19,6 +22,13 @@ class Target {
  public:
   void Define(FlagSet* flags);
   bool remote() const { return !server_.empty(); }
+  // Splits a command's arguments, MODEL and a text. With a server MODEL may be
+  // left out: a lone argument is then the text, unless a flag gives the prompt.
+  //
+  // Errors: of usage; a lone text without a server is named as one.
+  absl::Status SplitArguments(const std::vector<std::string>& arguments,
+                              bool prompt_given, std::string* model,
+                              std::optional<std::string>* text) const;
   absl::StatusOr<std::unique_ptr<Connection>> Connect(
       const std::string& model) const;
 

@@ -12,6 +12,7 @@
 #include "deploy/cli/command.h"
 #include "deploy/cli/connection.h"
 #include "deploy/cli/json_output.h"
+#include "deploy/cli/node_flags.h"
 #include "deploy/cli/prompt_flags.h"
 #include "grpcpp/client_context.h"
 #include "storage/chat_template.h"
@@ -43,7 +44,7 @@ class TokenizeCommand : public Command {
     return {
         "tokenize",
         "token ids of a text, or the text of token ids",
-        "MODEL [TEXT]",
+        "MODEL|--server=HOST:PORT [TEXT]",
         "MODEL is a packed or a Hugging Face folder; only its tokenizer is "
         "read. A text gets <bos> in front, and control tokens spelt out in "
         "it are recognised, as by Hugging Face's tokenizer. With --json: "
@@ -61,7 +62,7 @@ class TokenizeCommand : public Command {
                         &text_file_);
     flags->OptionalText("messages", "FILE",
                         "A conversation as Hugging Face writes it, put "
-                        "through Gemma's chat template.",
+                        "through Gemma's chat template; - is standard input.",
                         &messages_);
     flags->OptionalText("ids", "ID,ID,…", "Token ids, to become text.", &ids_);
     flags->Section("How");
@@ -89,6 +90,11 @@ class TokenizeCommand : public Command {
       return UsageError(
           "MODEL and one of TEXT (in quotes), --text-file, "
           "--messages and --ids are wanted");
+    }
+    if (server_.empty()) {
+      absl::Status there =
+          CheckFolder(model_, "give a packed model or a Hugging Face folder");
+      if (!there.ok()) return there;
     }
     return ids_ ? Detokenize() : Tokenize();
   }

@@ -158,6 +158,17 @@ TEST(Help, EveryCommand_ShowsItsFlagsAndExamples) {
   }
 }
 
+TEST(Help, OfHelp_IsTheOverview) {
+  const Outcome overview = Lapidary({"help"});
+  EXPECT_EQ(overview.code, 0);
+  EXPECT_THAT(overview.out, HasSubstr("Usage: lapidary COMMAND"));
+  EXPECT_EQ(Lapidary({"help", "help"}).out, overview.out);
+  EXPECT_EQ(Lapidary({"--help"}).out, overview.out);
+  const Outcome version = Lapidary({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_THAT(version.out, testing::StartsWith("lapidary "));
+}
+
 struct BadInput {
   std::vector<std::string> args;
   int code;
@@ -169,6 +180,7 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
   const std::string latin1 = WriteFile("latin1.txt", "caf\xE9");
   const std::string empty = WriteFile("empty.txt", "");
   const std::string picture = WriteFile("p.png", "pixels");
+  const std::string shape = std::string(kCheckpoint) + "/config.json";
   const std::vector<BadInput> cases = {
       {{}, 2, {}},
       {{"rum"}, 2, {"did you mean run?"}},
@@ -178,7 +190,13 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"run", nano, "a", "--ids=2"}, 2, {"several prompts"}},
       {{"run", nano, "a", "--temprature=1"}, 2, {"--temperature?"}},
       {{"run", nano, "a", "--max-tokens=many"}, 2, {"many", "integer"}},
-      {{"run", "nowhere", "a"}, 1, {"nowhere", "lapidary pack"}},
+      {{"run", kQuestion}, 2, {kQuestion, "was taken for MODEL", "--server"}},
+      {{"score", kQuestion}, 2, {kQuestion, "was taken for MODEL"}},
+      {{"run", nano, "a", "--logprobs=2"}, 2, {"--logprobs", "--json"}},
+      {{"run", "nowhere", "a"},
+       1,
+       {"nowhere: no such folder", "lapidary pack"}},
+      {{"tokenize", "nowhere", "a"}, 1, {"nowhere: no such folder"}},
       {{"run", kCheckpoint, "a"},
        1,
        {"Hugging Face folder", "pack it first: lapidary pack"}},
@@ -197,10 +215,13 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"run", nano, "a", "--image=/nowhere.png"}, 1, {"/nowhere.png"}},
       {{"run", "--server=127.0.0.1:1", "a"}, 1, {"127.0.0.1:1", "lapidaryd"}},
       {{"tokenize", nano, "--ids=999999"}, 1, {"999999"}},
-      {{"pack", "nowhere", "out"}, 1, {"nowhere", "config.json"}},
+      {{"pack", "nowhere", "out"},
+       1,
+       {"nowhere: no such folder", "config.json"}},
       {{"pack", kCheckpoint, nano}, 1, {"packed model already"}},
       {{"pack", kCheckpoint, "out", "--dtype=int4"}, 2, {"bf16, f32"}},
-      {{"inspect", "nowhere"}, 1, {"nowhere"}},
+      {{"inspect", "nowhere"}, 1, {"nowhere: no such folder"}},
+      {{"synth", "--shape=" + shape, "out"}, 1, {shape, "vision_config"}},
       {{"synth", "out"}, 2, {"--shape"}},
       {{"synth", "--shape=e3b", "out"}, 2, {"e2b", "e4b"}},
       {{"status", "localhost"}, 2, {"--server"}},
@@ -245,6 +266,24 @@ TEST(Synth, ItsFolder_PacksAndAnswers) {
       LapidaryJson({"run", folder + "-packed", "Hello", "--max-tokens=4",
                     "--ignore-eos", "--json"});
   EXPECT_EQ(answer["token_ids"].size(), 4u);
+
+  const std::string mute = testing::TempDir() + "/mute";
+  ASSERT_EQ(Lapidary({"synth", "--shape=" + shape, mute}).code, 0);
+  const Outcome hint = Lapidary({"pack", mute, mute + "-packed"});
+  EXPECT_EQ(hint.code, 0) << hint.err;
+  EXPECT_THAT(hint.out, HasSubstr("--ids=2"));
+  const std::vector<std::string> ask = {"run",          mute + "-packed",
+                                        "--ids=2,3",    "--temperature=0",
+                                        "--ignore-eos", "--max-tokens=3"};
+  std::vector<std::string> ask_json = ask;
+  ask_json.push_back("--json");
+  const json asked = LapidaryJson(ask_json);
+  ASSERT_EQ(asked["token_ids"].size(), 3u);
+  std::string ids;
+  for (const json& id : asked["token_ids"]) {
+    ids += (ids.empty() ? "" : ",") + id.dump();
+  }
+  EXPECT_EQ(Lapidary(ask).out, ids + "\n");
 }
 
 }  // namespace

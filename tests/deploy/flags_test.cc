@@ -142,11 +142,24 @@ TEST_F(FlagsTest, Help_ShowsEveryFlagWithItsDefaultIn80Columns) {
   EXPECT_THAT(help, HasSubstr("--listen=HOST:PORT"));
   EXPECT_THAT(help, HasSubstr("Default: here."));
   EXPECT_THAT(help, HasSubstr("Default: 64M."));
+  EXPECT_THAT(help, HasSubstr("\nSIZE is a number of bytes"));
+  EXPECT_THAT(help, HasSubstr("\nTIME is a duration"));
   size_t column = 0;
   for (const char c : help) {
     column = c == '\n' ? 0 : column + 1;
     ASSERT_LE(column, 80u);
   }
+}
+
+TEST_F(FlagsTest, Help_ShowsHowASwitchThatIsOnIsTurnedOff) {
+  FlagSet flags;
+  bool on = true;
+  bool off = false;
+  flags.Switch("bos", "Put it in front.", &on);
+  flags.Switch("json", "JSON.", &off);
+  EXPECT_THAT(flags.Help(), HasSubstr("  --bos=true|false\n"));
+  EXPECT_THAT(flags.Help(), HasSubstr("  --json\n"));
+  EXPECT_THAT(flags.Help(), testing::Not(HasSubstr("SIZE")));
 }
 
 TEST(ParseBytes, PowersOf1024) {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "actors/directory.h"
@@ -95,7 +96,14 @@ absl::Status CheckCanListen(const std::string& address) {
                      "; choose another address or stop what holds it"));
   };
   const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return refuse("it is not HOST:PORT");
+  int port = -1;
+  if (colon == std::string::npos ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "cannot listen on ", address,
+        ": want HOST:PORT with a port from 0 (any that is free) to 65535"));
+  }
   std::string host = address.substr(0, colon);
   if (host.size() > 1 && host.front() == '[') {
     host = host.substr(1, host.size() - 2);
@@ -216,7 +224,8 @@ absl::Status Node::Impl::OpenModel() {
 std::vector<RoleSpec> Node::Impl::Roles() {
   const kernels::text::LayerRange layers = {
       0, model->config().text.num_hidden_layers};
-  PleServerConfig ple{model->ple_folder(), model->ple_shape(), options.ple};
+  PleServerConfig ple{model->ple_folder(), model->ple_shape(), options.ple,
+                      options.verify_weights};
 
   StageConfig stage;
   stage.model = model;

@@ -12,6 +12,10 @@ Started Open(PleServerState& state) {
   auto store = PleStore::Open(state.config.folder, state.config.shape,
                               state.config.options);
   if (!store.ok()) return {store.status(), {}};
+  if (state.config.verify) {
+    const absl::Status whole = (*store)->VerifyChecksums();
+    if (!whole.ok()) return {whole, {}};
+  }
   state.store = *std::move(store);
   return {};
 }

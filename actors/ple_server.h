@@ -19,6 +19,7 @@ struct PleServerConfig {
   std::string folder;
   PleTableShape shape;
   PleStoreOptions options;
+  bool verify = false;  // read the whole table once, for its checksums
 };
 
 struct PleServerState {

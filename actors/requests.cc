@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "actors/utf8_fields.h"
 #include "storage/chat_template.h"
+#include "storage/utf8.h"
 
 namespace lapidary {
 namespace {
@@ -18,9 +19,9 @@ using Ids = std::vector<int32_t>;
 
 absl::Status CheckModelName(const ServedModel& model, const std::string& name) {
   if (name.empty() || name == model.name) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("model: \"", name,
-                                          "\" is not served here; there is \"",
-                                          model.name, "\""));
+  return absl::NotFoundError(absl::StrCat("model: ", Quoted(name),
+                                          " is not served here; there is ",
+                                          Quoted(model.name)));
 }
 
 absl::Status CheckTextBytes(const ServedModel& model, absl::string_view field,

@@ -107,8 +107,8 @@ absl::Status CheckRoles(absl::Span<const ChatMessage> messages) {
       continue;
     }
     return absl::InvalidArgumentError(
-        absl::StrCat("the role \"", ReplaceInvalidUtf8(message.role),
-                     "\" is none of system, user, assistant, model"));
+        absl::StrCat("the role ", Quoted(message.role),
+                     " is none of system, user, assistant, model"));
   }
   return absl::OkStatus();
 }

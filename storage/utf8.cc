@@ -1,5 +1,8 @@
 #include "storage/utf8.h"
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
 namespace lapidary {
 namespace {
 
@@ -92,6 +95,14 @@ absl::string_view StripWhitespace(absl::string_view text) {
     text.remove_suffix(text.size() - start);
   }
   return text;
+}
+
+std::string Quoted(absl::string_view text) {
+  constexpr size_t kLongest = 80;
+  const bool cut = text.size() > kLongest;
+  return absl::StrCat(
+      "\"", absl::Utf8SafeCEscape(ReplaceInvalidUtf8(text.substr(0, kLongest))),
+      cut ? "…\"" : "\"");
 }
 
 }  // namespace lapidary

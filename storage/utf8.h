@@ -40,6 +40,10 @@ std::string ReplaceInvalidUtf8(absl::string_view text);
 // ends. `text` is valid UTF-8.
 absl::string_view StripWhitespace(absl::string_view text);
 
+// `text` for an error message: in quotes, control characters and bytes that are
+// no UTF-8 escaped, at most some 80 bytes of it.
+std::string Quoted(absl::string_view text);
+
 }  // namespace lapidary
 
 #endif  // LAPIDARY_STORAGE_UTF8_H_

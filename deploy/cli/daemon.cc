@@ -1,6 +1,7 @@
 #include "deploy/cli/daemon.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <iostream>
@@ -20,6 +21,15 @@
 
 namespace lapidary::cli {
 namespace {
+
+// Every connection takes a file descriptor, and gRPC 1.51 stops listening for
+// good once accept() has found none: take as many as the system allows.
+void RaiseFileLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 struct DaemonFlags {
   std::string model;
@@ -85,6 +95,7 @@ absl::Status Serve(const DaemonFlags& flags) {
   if (!options.ok()) return options.status();
   options->listen_address = flags.listen;
   const sigset_t signals = BlockEndingSignals();
+  RaiseFileLimit();
   absl::StatusOr<std::unique_ptr<Node>> node = Node::Start(*options);
   if (!node.ok()) return node.status();
   absl::Status announced = Announce(node->get(), flags.listen);

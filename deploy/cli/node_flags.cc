@@ -65,7 +65,8 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                 "layer that owns keys and values.",
                 &options_.trim_prefill);
   flags->Switch("verify",
-                "Read all weights and compare their checksums before the "
+                "Read all weights and the PLE table and compare their "
+                "checksums before the "
                 "first answer.",
                 &options_.verify_weights);
 }

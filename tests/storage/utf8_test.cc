@@ -102,5 +102,14 @@ TEST(Utf8, StripWhitespace_TakesWhatPythonTakes) {
   }
 }
 
+TEST(Quoted, IsOneBoundedLineWithoutControlCharacters) {
+  EXPECT_EQ(Quoted("кошка"), "\"кошка\"");
+  EXPECT_EQ(Quoted("ev\x1b[31m\n\"il"), "\"ev\\033[31m\\n\\\"il\"");
+  EXPECT_LT(Quoted(std::string(100000, 'm')).size(), 100);
+  // Cut within a code point: still UTF-8.
+  EXPECT_EQ(FirstInvalidByte(Quoted("m" + std::string(40, '\xD0'))),
+            Quoted("m" + std::string(40, '\xD0')).size());
+}
+
 }  // namespace
 }  // namespace lapidary

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/messages_proto_parts.h"
 
 namespace lapidary {
 namespace {
@@ -16,105 +17,11 @@ using Tensors = std::vector<Tensor>;
 // Two functions for each type: Put fills the Protobuf form, Get reads it back.
 // Get returns false for a value that the type does not have.
 
-// --- Parts ------------------------------------------------------------------
-
-void Put(const absl::Status& in, pb::Status* out) {
-  out->set_code(static_cast<int32_t>(in.code()));
-  out->set_message(std::string(in.message()));
-}
-
-bool Get(const pb::Status& in, absl::Status* out) {
-  if (in.code() < 0 ||
-      in.code() > static_cast<int32_t>(absl::StatusCode::kUnauthenticated)) {
-    return false;
-  }
-  *out = absl::Status(static_cast<absl::StatusCode>(in.code()), in.message());
-  return true;
-}
-
-void Put(const kernels::text::LayerRange& in, pb::LayerRange* out) {
-  out->set_first(in.first);
-  out->set_last(in.last);
-}
-
-void Get(const pb::LayerRange& in, kernels::text::LayerRange* out) {
-  out->first = in.first();
-  out->last = in.last();
-}
-
-// The tensor's number in the frame, from 1; 0 for none.
-uint32_t Put(const Tensor& in, Tensors& tensors) {
-  if (in.empty() || in.bytes() == 0) return 0;
-  tensors.push_back(in);
-  return static_cast<uint32_t>(tensors.size());
-}
-
-bool Get(uint32_t number, const Tensors& tensors, Tensor* out) {
-  if (number == 0) return true;
-  if (number > tensors.size()) return false;
-  *out = tensors[number - 1];
-  return true;
-}
-
-void Put(const kernels::SamplingParams& in, pb::SamplingParams* out) {
-  out->set_temperature(in.temperature);
-  out->set_top_k(in.top_k);
-  out->set_top_p(in.top_p);
-  out->set_min_p(in.min_p);
-  out->set_repetition_penalty(in.repetition_penalty);
-  out->set_seed(in.seed);
-  for (const auto& [id, bias] : in.logit_bias) {
-    auto* entry = out->add_logit_bias();
-    entry->set_id(id);
-    entry->set_bias(bias);
-  }
-}
-
-void Get(const pb::SamplingParams& in, kernels::SamplingParams* out) {
-  out->temperature = in.temperature();
-  out->top_k = in.top_k();
-  out->top_p = in.top_p();
-  out->min_p = in.min_p();
-  out->repetition_penalty = in.repetition_penalty();
-  out->seed = in.seed();
-  for (const auto& entry : in.logit_bias()) {
-    out->logit_bias.emplace_back(entry.id(), entry.bias());
-  }
-}
-
-void Put(const TokenResult& in, pb::Token* out) {
-  out->set_id(in.id);
-  if (in.logprob.has_value()) out->set_logprob(*in.logprob);
-  for (const kernels::TokenLogProb& other : in.top) {
-    auto* top = out->add_top();
-    top->set_id(other.id);
-    top->set_logprob(other.logprob);
-  }
-}
-
-void Get(const pb::Token& in, TokenResult* out) {
-  out->id = in.id();
-  if (in.has_logprob()) out->logprob = in.logprob();
-  for (const auto& top : in.top()) {
-    out->top.push_back({top.id(), top.logprob()});
-  }
-}
-
-template <typename Repeated, typename T>
-void PutAll(const std::vector<T>& in, Repeated* out) {
-  out->Add(in.begin(), in.end());
-}
-
-template <typename Repeated, typename T>
-void GetAll(const Repeated& in, std::vector<T>* out) {
-  out->assign(in.begin(), in.end());
-}
-
-bool GetTask(uint32_t in, Task* out) {
-  if (in > static_cast<uint32_t>(Task::kDetokenize)) return false;
-  *out = static_cast<Task>(in);
-  return true;
-}
+using pb::Get;
+using pb::GetAll;
+using pb::GetTask;
+using pb::Put;
+using pb::PutAll;
 
 // --- Messages ---------------------------------------------------------------
 

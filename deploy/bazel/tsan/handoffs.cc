@@ -146,8 +146,10 @@ HAND_OFF(Launch, SCHEDULED("6launchE" UNIT "bb"), p0, Releases, Nothing)
 HAND_OFF(ResumeActor, SCHEDULED("6resumeE" UNIT "m"), p0, Acquires, Releases)
 HAND_OFF(Resume, "_ZThn160_N3caf15scheduled_actor6resumeE" UNIT "m", p0,
          AcquiresActor, ReleasesActor)
-HAND_OFF(Consume, SCHEDULED("7consume" ELEMENT), p0, Acquires, Nothing)
-HAND_OFF(Reactivate, SCHEDULED("10reactivate" ELEMENT), p0, Acquires, Nothing)
+// Released after each message too: once its mailbox is empty, another thread
+// may run the actor before resume has come back.
+HAND_OFF(Consume, SCHEDULED("7consume" ELEMENT), p0, Acquires, Releases)
+HAND_OFF(Reactivate, SCHEDULED("10reactivate" ELEMENT), p0, Acquires, Releases)
 HAND_OFF(BlockingEnqueue, BLOCKING(ENQUEUE), p0, Releases, Nothing)
 HAND_OFF(BlockingVisit, BLOCKING("15mailbox_visitorcl" ELEMENT), p0,
          AcquiresVisited, Nothing)

@@ -11,6 +11,9 @@ size_t SizeOf(DType dtype) {
       return 4;
     case DType::kBf16:
       return 2;
+    case DType::kInt8:
+    case DType::kInt4:
+      break;
   }
   return 0;
 }
@@ -23,6 +26,10 @@ const char* NameOf(DType dtype) {
       return "bf16";
     case DType::kI32:
       return "i32";
+    case DType::kInt8:
+      return "int8";
+    case DType::kInt4:
+      return "int4";
   }
   return "unknown";
 }

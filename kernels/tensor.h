@@ -22,13 +22,21 @@
 namespace lapidary::kernels {
 
 // Values are part of the packed-model format and of the wire form: never
-// renumber.
-enum class DType : uint8_t { kF32 = 1, kBf16 = 2, kI32 = 3 };
+// renumber. kInt8 and kInt4 are block-quantised weight matrices
+// (quant/quant_layout.h), never tensors.
+enum class DType : uint8_t {
+  kF32 = 1,
+  kBf16 = 2,
+  kI32 = 3,
+  kInt8 = 4,
+  kInt4 = 5
+};
 
-// Bytes of one element; 0 for a value that is no DType.
+// Bytes of one element; 0 where elements have no bytes of their own (kInt8,
+// kInt4) and for a value that is no DType.
 size_t SizeOf(DType dtype);
 
-// "f32", "bf16", "i32"; "unknown" otherwise.
+// "f32", "bf16", "i32", "int8", "int4"; "unknown" otherwise.
 const char* NameOf(DType dtype);
 
 // Writable memory, aligned to a cache line (64 bytes), not initialised.

@@ -87,14 +87,19 @@ TEST(AlignedBufferTest, SizeThatOverflowsTheRounding_IsNull) {
   }
 }
 
-TEST(DTypeTest, EveryOne_HasASizeAndAName_AndNoOtherHas) {
+TEST(DTypeTest, EveryOne_HasAName_AndTensorsOnesASize) {
   EXPECT_EQ(SizeOf(DType::kF32), 4u);
   EXPECT_EQ(SizeOf(DType::kBf16), 2u);
   EXPECT_EQ(SizeOf(DType::kI32), 4u);
   EXPECT_STREQ(NameOf(DType::kF32), "f32");
   EXPECT_STREQ(NameOf(DType::kBf16), "bf16");
   EXPECT_STREQ(NameOf(DType::kI32), "i32");
-  for (int other : {0, 4, 255}) {
+  // Block-quantised: no bytes of one element.
+  EXPECT_EQ(SizeOf(DType::kInt8), 0u);
+  EXPECT_EQ(SizeOf(DType::kInt4), 0u);
+  EXPECT_STREQ(NameOf(DType::kInt8), "int8");
+  EXPECT_STREQ(NameOf(DType::kInt4), "int4");
+  for (int other : {0, 6, 255}) {
     EXPECT_EQ(SizeOf(static_cast<DType>(other)), 0u);
     EXPECT_STREQ(NameOf(static_cast<DType>(other)), "unknown");
   }

@@ -1,0 +1,134 @@
+#include "kernels/quant/activations.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "kernels/parallel.h"
+
+// Highway compiles this file once for each instruction set; the order counts.
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/quant/activations.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// clang-format on
+
+HWY_BEFORE_NAMESPACE();
+namespace lapidary::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Vectors of up to 16 floats: 32 are a whole number of them.
+using F = hn::CappedTag<float, 16>;
+using I = hn::RebindToSigned<F>;
+
+// Below it, 127 / max is not a number that f32 holds well.
+constexpr float kTiny = 1e-30f;
+
+// The bits of the largest |x|, which order as the numbers do, infinities and
+// NaNs above all: a maximum that is the same in any order.
+HWY_INLINE int32_t MaxMagnitudeBits(const float* x) {
+  const F d;
+  const I di;
+  auto most = hn::Zero(di);
+  for (int64_t i = 0; i < kQuantBlock; i += hn::Lanes(d)) {
+    most = hn::Max(most, hn::BitCast(di, hn::Abs(hn::LoadU(d, x + i))));
+  }
+  return hn::GetLane(hn::MaxOfLanes(di, most));
+}
+
+// codes = round(x · inverse); returns their sum.
+HWY_INLINE int32_t Encode(const float* x, float inverse, int8_t* codes) {
+  const F d;
+  const I di;
+  const hn::Rebind<int8_t, F> d8;
+  auto sum = hn::Zero(di);
+  for (int64_t i = 0; i < kQuantBlock; i += hn::Lanes(d)) {
+    const auto code =
+        hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, inverse)));
+    sum = hn::Add(sum, code);
+    hn::StoreU(hn::DemoteTo(d8, code), d8, codes + i);
+  }
+  return hn::GetLane(hn::SumOfLanes(di, sum));
+}
+
+// Quantises one block and lays it between its neighbours' of the tile.
+//   out  the row's place in the tile's block
+void QuantizeBlock(const float* x, int64_t tile_rows, std::byte* out) {
+  const int32_t bits = MaxMagnitudeBits(x);
+  float peak;
+  std::memcpy(&peak, &bits, sizeof(peak));
+  HWY_ALIGN int8_t codes[kQuantBlock] = {};
+  float scale = 0;
+  int32_t offset = 0;
+  if (!(peak <= std::numeric_limits<float>::max())) {
+    scale = std::numeric_limits<float>::quiet_NaN();
+  } else if (peak >= kTiny) {
+    scale = peak / 127.0f;
+    offset = -8 * Encode(x, 127.0f / peak, codes);
+  }
+  for (int64_t quad = 0; quad < kQuantBlock / 4; ++quad) {
+    std::memcpy(out + quad * tile_rows * 4, codes + quad * 4, 4);
+  }
+  std::byte* numbers = out + tile_rows * kQuantBlock;
+  std::memcpy(numbers, &scale, sizeof(scale));
+  std::memcpy(numbers + tile_rows * sizeof(scale), &offset, sizeof(offset));
+}
+
+//   out  the row's place in the tile
+void QuantizeRow(const float* x, int64_t k, int64_t tile_rows, std::byte* out) {
+  const int64_t block_bytes = tile_rows * kTileBlockRowBytes;
+  const int64_t end = QuantRecords(k) * kQuantRecordDepth;
+  int64_t i = 0;
+  for (; i + kQuantBlock <= k; i += kQuantBlock, out += block_bytes) {
+    QuantizeBlock(x + i, tile_rows, out);
+  }
+  for (; i < end; i += kQuantBlock, out += block_bytes) {
+    HWY_ALIGN float padded[kQuantBlock] = {};
+    if (i < k) std::memcpy(padded, x + i, (k - i) * sizeof(float));
+    QuantizeBlock(padded, tile_rows, out);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lapidary::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lapidary::kernels {
+
+HWY_EXPORT(QuantizeRow);
+
+void QuantRows::Quantize(ConstMatrixView x) {
+  rows_ = x.rows;
+  k_ = x.cols;
+  const size_t needed = rows_ * RowBytes();
+  if (bytes() < needed) {
+    buffer_ = AlignedBuffer::Make(needed);
+    // Ends the actor that computes, as a vector that cannot grow would.
+    if (buffer_ == nullptr) throw std::bad_alloc();
+  }
+  ParallelFor(rows_, [&](int64_t row) {
+    // Row r is in the last tile that begins at or before it.
+    const int64_t index = ((row + 1) * tiles() - 1) / rows_;
+    const int64_t first = FirstRow(index);
+    const int64_t tile_rows = FirstRow(index + 1) - first;
+    const int64_t in_tile = row - first;
+    // A row's quads, scale and offset all begin four bytes after its
+    // neighbour's.
+    std::byte* out = buffer_->data() + first * RowBytes() + in_tile * 4;
+    HWY_DYNAMIC_DISPATCH(QuantizeRow)(x.row(row), k_, tile_rows, out);
+  });
+}
+
+QuantRows::Tile QuantRows::tile(int64_t index) const {
+  const int64_t first = FirstRow(index);
+  return {first, FirstRow(index + 1) - first,
+          buffer_->data() + first * RowBytes()};
+}
+
+}  // namespace lapidary::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,45 @@
+// y = W x with int8 or int4 weights, for any number of x at once.
+//
+//   QuantRows x;
+//   x.Quantize(inputs);
+//   QuantMatMul(w, x, outputs);
+//
+// One arithmetic (product_kernels.h) whatever the batch: a row's outputs are
+// the same to the bit alone, in any company, by any number of threads and on
+// any CPU.
+#ifndef LAPIDARY_KERNELS_QUANT_PRODUCT_H_
+#define LAPIDARY_KERNELS_QUANT_PRODUCT_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/quant/activations.h"
+#include "kernels/quant/product_kernels.h"
+#include "kernels/tensor.h"
+
+namespace lapidary::kernels {
+
+// A matrix [n][k] in the layout of `dtype` (quant_layout.h) that somebody else
+// owns, 64-byte aligned.
+struct QuantMatrix {
+  DType dtype = DType::kInt8;  // or kInt4
+  int64_t n = 0;
+  int64_t k = 0;
+  const void* data = nullptr;
+};
+
+// out[r] = W x[r], by all threads.
+//   x    rows of k
+//   out  [rows][n]
+void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out);
+
+// The kernels in use: the fastest that this CPU has, chosen once.
+const ProductKernels& ProductKernelsInUse();
+
+// All that this CPU has, the fastest first, and a way to use another.
+std::vector<const ProductKernels*> UsableProductKernels();
+void UseProductKernelsForTest(const ProductKernels* kernels);
+
+}  // namespace lapidary::kernels
+
+#endif  // LAPIDARY_KERNELS_QUANT_PRODUCT_H_

@@ -1,0 +1,154 @@
+// AVX2 with FMA and F16C. Its byte product adds neighbours up in 16 bits and
+// would saturate for int8, so there the weights' sign moves to the activation
+// first.
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/quant/activations.h"
+#include "kernels/quant/product_kernels.h"
+#include "kernels/quant/quant_layout.h"
+
+// See product_avx512.cc.
+#define LAPIDARY_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define LAPIDARY_AVX2_INLINE LAPIDARY_AVX2 __attribute__((always_inline)) inline
+
+namespace lapidary::kernels {
+namespace {
+
+constexpr int kQuads = kQuantBlock / 4;
+constexpr int kLanes = 8;  // panel rows of a vector
+constexpr int kVectors = kQuantPanelRows / kLanes;
+constexpr int64_t kPrefetchBytes = 8192;
+
+LAPIDARY_AVX2_INLINE __m256i Load(const std::byte* at) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+}
+
+LAPIDARY_AVX2_INLINE __m256i Broadcast(const std::byte* at) {
+  int32_t value;
+  std::memcpy(&value, at, sizeof(value));
+  return _mm256_set1_epi32(value);
+}
+
+LAPIDARY_AVX2_INLINE __m256i AddPairs(__m256i pairs) {
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+// The dot products of 8 panel rows with one row of the tile.
+//   codes  of the block, from the 8 rows on; quads are 64 bytes apart
+//   x      the row's quads, x_stride bytes apart
+LAPIDARY_AVX2_INLINE __m256i DotInt8(const std::byte* codes, const std::byte* x,
+                                     int64_t x_stride) {
+  const __m256i sign_bit = _mm256_set1_epi8(static_cast<char>(0x80));
+  __m256i dot = _mm256_setzero_si256();
+#pragma GCC unroll 8
+  for (int quad = 0; quad < kQuads; ++quad) {
+    const __m256i w = _mm256_xor_si256(Load(codes + quad * 64), sign_bit);
+    const __m256i signed_x =
+        _mm256_sign_epi8(Broadcast(x + quad * x_stride), w);
+    // At most 2 · 128 · 127 < 2^15.
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), signed_x);
+    dot = _mm256_add_epi32(dot, AddPairs(pairs));
+  }
+  return dot;
+}
+
+//   start  -8 Σ x
+LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes, const std::byte* x,
+                                     int64_t x_stride, __m256i start) {
+  const __m256i low = _mm256_set1_epi8(0xF);
+  // 16 products of at most 15 · 127 are below 2^15.
+  __m256i pairs = _mm256_setzero_si256();
+#pragma GCC unroll 4
+  for (int quad = 0; quad < kQuads / 2; ++quad) {
+    const __m256i both = Load(codes + quad * 64);
+    const __m256i first = _mm256_and_si256(both, low);
+    const __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    const std::byte* first_x = x + quad * x_stride;
+    pairs = _mm256_add_epi16(pairs,
+                             _mm256_maddubs_epi16(first, Broadcast(first_x)));
+    pairs = _mm256_add_epi16(
+        pairs, _mm256_maddubs_epi16(
+                   second, Broadcast(first_x + kQuads / 2 * x_stride)));
+  }
+  return _mm256_add_epi32(start, AddPairs(pairs));
+}
+
+template <DType kType>
+LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* codes, const std::byte* x,
+                                 int64_t x_stride, const std::byte* offset) {
+  return kType == DType::kInt8 ? DotInt8(codes, x, x_stride)
+                               : DotInt4(codes, x, x_stride, Broadcast(offset));
+}
+
+// Rows [first, first + kCount) of the tile. The sums stay in registers.
+template <DType kType, int kCount>
+LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
+  constexpr int64_t kCodeBytes = QuantCodeBytes(kType);
+  const int64_t x_stride = p.tile_rows * 4;
+  __m256 sums[kCount][kVectors];
+#pragma GCC unroll 4
+  for (auto& row : sums) {
+    for (__m256& sum : row) sum = _mm256_setzero_ps();
+  }
+  const std::byte* block = p.tile + first * 4;
+  const std::byte* record = p.panel;
+  for (int64_t r = 0; r < p.records; ++r, record += QuantRecordBytes(kType)) {
+    for (int64_t at = 0; at < QuantRecordBytes(kType); at += 64) {
+      _mm_prefetch(record + kPrefetchBytes + at, _MM_HINT_T0);
+    }
+    for (int64_t half = 0; half < kQuantRecordBlocks; ++half) {
+      const std::byte* codes = record + half * kCodeBytes / kQuantRecordBlocks;
+      const std::byte* halves =
+          record + kCodeBytes + half * kQuantPanelRows * 2;
+      const std::byte* x_scales = block + p.tile_rows * kQuantBlock;
+      const std::byte* offsets = x_scales + x_stride;
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128(
+            reinterpret_cast<const __m128i*>(halves + v * kLanes * 2)));
+#pragma GCC unroll 4
+        for (int i = 0; i < kCount; ++i) {
+          const __m256i dot = Dot<kType>(codes + v * kLanes * 4, block + i * 4,
+                                         x_stride, offsets + i * 4);
+          const __m256 scale = _mm256_mul_ps(
+              scales, _mm256_castsi256_ps(Broadcast(x_scales + i * 4)));
+          sums[i][v] =
+              _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[i][v]);
+        }
+      }
+      block += p.tile_rows * kTileBlockRowBytes;
+    }
+  }
+  for (int i = 0; i < kCount; ++i) {
+    float row[kQuantPanelRows];
+    for (int v = 0; v < kVectors; ++v) {
+      _mm256_storeu_ps(row + v * kLanes, sums[i][v]);
+    }
+    std::memcpy(p.out + (first + i) * p.out_stride, row,
+                p.columns * sizeof(float));
+  }
+}
+
+template <DType kType>
+void Multiply(const TileProduct& p) {
+  int64_t row = 0;
+  for (; row + 4 <= p.tile_rows; row += 4) MultiplyRows<kType, 4>(p, row);
+  for (; row < p.tile_rows; ++row) MultiplyRows<kType, 1>(p, row);
+}
+
+constexpr ProductKernels kKernels = {"AVX2", Multiply<DType::kInt8>,
+                                     Multiply<DType::kInt4>};
+
+}  // namespace
+
+const ProductKernels* Avx2ProductKernels() {
+  const bool have = __builtin_cpu_supports("avx2") &&
+                    __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("f16c");
+  return have ? &kKernels : nullptr;
+}
+
+}  // namespace lapidary::kernels

@@ -1,0 +1,107 @@
+// Quantised activations, byte by byte, as their header draws them, in every
+// instruction set that this CPU has.
+
+#include "kernels/quant/activations.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "hwy/highway.h"
+#include "tests/kernels/quant/noise.h"
+
+namespace lapidary::kernels {
+namespace {
+
+class QuantRowsTest : public testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override { Choose(GetParam()); }
+  void TearDown() override { Choose(0); }
+
+ private:
+  static void Choose(int64_t targets) {
+    hwy::SetSupportedTargetsForTest(targets);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Targets, QuantRowsTest,
+                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
+                         [](const auto& info) {
+                           return std::string(hwy::TargetName(info.param));
+                         });
+
+template <typename T>
+T Read(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+TEST_P(QuantRowsTest, CodesScalesAndOffsets_LieAsDrawn) {
+  for (int64_t rows : {1, 3, 16, 17, 40}) {
+    for (int64_t k : {1, 31, 32, 33, 64, 100}) {
+      std::vector<float> x(rows * k);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = 3 * NormalNoise(i, 9);
+      QuantRows quantized;
+      quantized.Quantize({x.data(), rows, k});
+      EXPECT_EQ(quantized.rows(), rows);
+      EXPECT_EQ(quantized.k(), k);
+      int64_t next_row = 0;
+      for (int64_t t = 0; t < quantized.tiles(); ++t) {
+        const QuantRows::Tile tile = quantized.tile(t);
+        ASSERT_EQ(tile.first_row, next_row);
+        ASSERT_GE(tile.rows, 1);
+        ASSERT_LE(tile.rows, kMaxTileRows);
+        next_row += tile.rows;
+        for (int64_t block = 0; block < (k + 63) / 64 * 2; ++block) {
+          const std::byte* data = tile.data + block * tile.rows * 40;
+          for (int64_t r = 0; r < tile.rows; ++r) {
+            const auto at = [&](int64_t i) {
+              const int64_t column = block * 32 + i;
+              return column < k ? x[(tile.first_row + r) * k + column] : 0.0f;
+            };
+            float peak = 0;
+            for (int64_t i = 0; i < 32; ++i) {
+              peak = std::max(peak, std::fabs(at(i)));
+            }
+            int sum = 0;
+            for (int64_t i = 0; i < 32; ++i) {
+              const int code =
+                  peak == 0
+                      ? 0
+                      : static_cast<int>(std::nearbyintf(at(i) * (127 / peak)));
+              ASSERT_EQ(
+                  Read<int8_t>(data + (i / 4 * tile.rows + r) * 4 + i % 4),
+                  code)
+                  << rows << "x" << k << " block " << block << " row " << r;
+              sum += code;
+            }
+            ASSERT_EQ(Read<float>(data + tile.rows * 32 + r * 4), peak / 127);
+            ASSERT_EQ(Read<int32_t>(data + tile.rows * 36 + r * 4), -8 * sum);
+          }
+        }
+      }
+      ASSERT_EQ(next_row, rows);
+    }
+  }
+}
+
+TEST_P(QuantRowsTest, MemoryIsReused) {
+  const std::vector<float> x(64 * 64, 1.0f);
+  QuantRows rows;
+  EXPECT_EQ(rows.bytes(), 0u);
+  rows.Quantize({x.data(), 64, 64});
+  const size_t bytes = rows.bytes();
+  const std::byte* data = rows.tile(0).data;
+  rows.Quantize({x.data(), 2, 64});
+  rows.Quantize({x.data(), 64, 64});
+  EXPECT_EQ(rows.bytes(), bytes);
+  EXPECT_EQ(rows.tile(0).data, data);
+}
+
+}  // namespace
+}  // namespace lapidary::kernels

@@ -39,7 +39,17 @@ TensorUse ReadUse(JsonFields* fields) {
   return TensorUse::kPlain;
 }
 
-DType ReadDType(JsonFields* fields) {
+DType ReadWeightDType(JsonFields* fields) {
+  const std::string text = fields->String("dtype", "");
+  for (const DType dtype :
+       {DType::kF32, DType::kBf16, DType::kInt8, DType::kInt4}) {
+    if (text == NameOf(dtype)) return dtype;
+  }
+  fields->Fail("dtype", "want f32, bf16, int8 or int4");
+  return DType::kF32;
+}
+
+DType ReadPleDType(JsonFields* fields) {
   const std::string text = fields->String("dtype", "");
   for (const DType dtype : {DType::kF32, DType::kBf16}) {
     if (text == NameOf(dtype)) return dtype;
@@ -55,10 +65,11 @@ int64_t Required(JsonFields* fields, absl::string_view name) {
 }
 
 Json TensorToJson(const ManifestTensor& tensor) {
-  return {{"name", tensor.name},        {"file", tensor.file},
-          {"offset", tensor.offset},    {"bytes", tensor.bytes},
-          {"shape", tensor.shape},      {"dtype", NameOf(tensor.dtype)},
-          {"use", UseName(tensor.use)}, {"row_blocks", tensor.row_blocks}};
+  return {{"name", tensor.name},          {"file", tensor.file},
+          {"offset", tensor.offset},      {"bytes", tensor.bytes},
+          {"shape", tensor.shape},        {"dtype", NameOf(tensor.dtype)},
+          {"use", UseName(tensor.use)},   {"row_blocks", tensor.row_blocks},
+          {"rms_error", tensor.rms_error}};
 }
 
 ManifestTensor ReadTensor(JsonFields* fields) {
@@ -67,9 +78,10 @@ ManifestTensor ReadTensor(JsonFields* fields) {
   tensor.file = fields->String("file", "");
   tensor.offset = Required(fields, "offset");
   tensor.bytes = Required(fields, "bytes");
-  tensor.dtype = ReadDType(fields);
+  tensor.dtype = ReadWeightDType(fields);
   tensor.use = ReadUse(fields);
   tensor.row_blocks = Required(fields, "row_blocks");
+  tensor.rms_error = fields->Number("rms_error", 0);
   const Json* shape = fields->Find("shape");
   if (shape == nullptr || !shape->is_array() || shape->size() > 8) {
     fields->Fail("shape", "want a list of sizes");
@@ -188,11 +200,16 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
         kManifestVersion,
         "; pack the model again, or use the program that packed it"));
   }
+  if (version < kManifestVersion) {
+    return absl::UnimplementedError(absl::StrCat(
+        path, ": packed by an older lapidary (format_version ", version,
+        ", this program reads ", kManifestVersion, "); pack the model again"));
+  }
   Manifest manifest;
   manifest.name = fields.String("name", "");
   manifest.source = fields.String("source", "");
   manifest.chat_template = fields.String("chat_template", kTemplateAbsent);
-  manifest.dtype = ReadDType(&fields);
+  manifest.dtype = ReadWeightDType(&fields);
   ReadObject(&fields, "parameters", [&](JsonFields* inner) {
     manifest.parameters.text = Required(inner, "text");
     manifest.parameters.ple = Required(inner, "ple");
@@ -203,7 +220,7 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
     manifest.ple.tokens = Required(inner, "tokens");
     manifest.ple.layers = Required(inner, "layers");
     manifest.ple.width = Required(inner, "width");
-    manifest.ple.dtype = ReadDType(inner);
+    manifest.ple.dtype = ReadPleDType(inner);
   });
   ReadList(&fields, "files", [&](JsonFields* element) {
     manifest.files.push_back(ReadManifestFile(element));

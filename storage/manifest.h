@@ -2,7 +2,7 @@
 // and where each tensor lies in them. Written last; carries a checksum of
 // itself.
 //
-//   {"format": "lapidary-packed-model", "format_version": 1,
+//   {"format": "lapidary-packed-model", "format_version": 2,
 //    "tool": "lapidary pack", "name": "gemma-3n-E2B-it", "source": "/models/…",
 //    "dtype": "bf16", "chat_template": "gemma3n",
 //    "parameters": {"text": …, "ple": …, "vision": …, "audio": …},
@@ -10,7 +10,7 @@
 //    "files": [{"path": "weights/global.bin", "bytes": …, "xxh3": "…"}, …],
 //    "tensors": [{"name": "norm.weight", "file": "weights/global.bin",
 //                 "offset": …, "bytes": …, "shape": […], "dtype": "f32",
-//                 "use": "plain", "row_blocks": 1}, …],
+//                 "use": "plain", "row_blocks": 1, "rms_error": 0}, …],
 //    "checksum": "…"}
 //
 // "files" has every file but the manifest and the PLE table, which has
@@ -32,7 +32,8 @@
 
 namespace lapidary {
 
-inline constexpr int64_t kManifestVersion = 1;
+// 2: a dtype for each matrix, int8 and int4 among them.
+inline constexpr int64_t kManifestVersion = 2;
 
 // Of every tensor's offset in its file.
 inline constexpr uint64_t kTensorAlignment = 4096;
@@ -57,11 +58,15 @@ struct ManifestTensor {
   kernels::DType dtype = kernels::DType::kF32;
   kernels::text::TensorUse use = kernels::text::TensorUse::kPlain;
   int64_t row_blocks = 1;
+  // Root mean square of what quantising changed, relative to the weights'.
+  double rms_error = 0;
 };
 
 struct Manifest {
   std::string name;
   std::string source;
+  // What it was packed as: storage/tensor_groups.h says what that means for
+  // each tensor.
   kernels::DType dtype = kernels::DType::kBf16;
   std::string chat_template = kTemplateAbsent;
   ParameterCounts parameters;
@@ -79,7 +84,7 @@ std::string WriteManifest(const Manifest& manifest);
 // files is PackedModel's to say. `path` begins the messages.
 //
 // Errors: DATA_LOSS for anything but what WriteManifest wrote; UNIMPLEMENTED
-// for a newer format.
+// for another version of the format.
 absl::StatusOr<Manifest> ParseManifest(absl::string_view text,
                                        const std::string& path);
 

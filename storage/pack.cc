@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -18,7 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/bf16.h"
-#include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
 #include "kernels/text/weights.h"
 #include "storage/chat_template.h"
 #include "storage/checkpoint.h"
@@ -29,6 +30,7 @@
 #include "storage/model_files.h"
 #include "storage/pack_target.h"
 #include "storage/ple_store.h"
+#include "storage/tensor_groups.h"
 #include "storage/tokenizer.h"
 #include "storage/tokenizer_check.h"
 
@@ -37,7 +39,7 @@ namespace {
 
 using kernels::AlignedBuffer;
 using kernels::DType;
-using kernels::kPanelRows;
+using kernels::QuantError;
 using kernels::text::TensorSpec;
 using kernels::text::TensorUse;
 
@@ -138,7 +140,7 @@ class Packer {
   absl::Status WriteTensor(const TensorSpec& spec, FileWriter* file,
                            PleTask* ple);
   absl::Status WriteGemm(const TensorSpec& spec, const CheckpointTensor& tensor,
-                         FileWriter* file, PleTask* ple);
+                         FileWriter* file, PleTask* ple, QuantError* error);
   absl::Status WritePlain(const CheckpointTensor& tensor, FileWriter* file);
   absl::Status FinishFile(FileWriter* file, const std::string& name);
   absl::Status CopyFiles();
@@ -159,8 +161,9 @@ class Packer {
 };
 
 absl::Status Packer::ReadSource() {
-  if (options_.dtype != DType::kBf16 && options_.dtype != DType::kF32) {
-    return absl::InvalidArgumentError("a model is packed as bf16 or f32");
+  if (!kernels::IsWeightDType(options_.dtype)) {
+    return absl::InvalidArgumentError(
+        "a model is packed as int4, int8, bf16 or f32");
   }
   absl::StatusOr<ModelConfig> config = ReadModelConfig(options_.source);
   if (!config.ok()) return config.status();
@@ -224,7 +227,13 @@ absl::Status Packer::CheckTokenizer() {
 
 absl::Status Packer::CheckSpace() {
   for (const TensorSpec& spec : specs_) {
-    bytes_total_ += PackedBytes(spec, options_.dtype);
+    const std::optional<size_t> bytes =
+        PackedBytes(spec, PackedDType(spec, options_.dtype));
+    if (!bytes.has_value()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(spec.name, " is larger than any machine's memory"));
+    }
+    bytes_total_ += *bytes;
   }
   const uint64_t ple_bytes =
       manifest_.ple.tokens * uint64_t{manifest_.ple.RowBytes()};
@@ -247,10 +256,12 @@ void Packer::Report(absl::string_view step, PleTask* ple) {
 
 absl::Status Packer::WriteGemm(const TensorSpec& spec,
                                const CheckpointTensor& tensor, FileWriter* file,
-                               PleTask* ple) {
+                               PleTask* ple, QuantError* error) {
+  const DType dtype = PackedDType(spec, options_.dtype);
   const int64_t k = spec.shape[1];
   const int64_t block_rows = spec.shape[0] / spec.row_blocks;
-  const size_t panel_bytes = PanelBytes(options_.dtype, k);
+  const int64_t panel_rows = kernels::WeightPanelRows(dtype);
+  const size_t panel_bytes = kernels::WeightPanelBytes(dtype, k).value_or(0);
   const std::shared_ptr<AlignedBuffer> panel = AlignedBuffer::Make(panel_bytes);
   if (panel == nullptr) {
     return absl::ResourceExhaustedError(
@@ -262,10 +273,18 @@ absl::Status Packer::WriteGemm(const TensorSpec& spec,
                                               config_.text.num_hidden_layers);
   RowReader reader(tensor);
   for (int64_t block = 0; block < spec.row_blocks; ++block) {
-    for (int64_t row = 0; row < block_rows; row += kPanelRows) {
-      const int64_t count = std::min(kPanelRows, block_rows - row);
-      PackPanel(reader.dtype(), reader.Read(block * block_rows + row, count),
-                count, k, options_.dtype, panel->data());
+    for (int64_t row = 0; row < block_rows; row += panel_rows) {
+      const int64_t count = std::min(panel_rows, block_rows - row);
+      error->Add(PackWeightPanel(reader.dtype(),
+                                 reader.Read(block * block_rows + row, count),
+                                 count, k, dtype, panel->data()));
+      if (error->out_of_range) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            spec.name, ": a weight is not a number or beyond ±",
+            kernels::kMaxQuantWeight, ", which ", NameOf(dtype),
+            " cannot hold; is the checkpoint damaged? --dtype=bf16 takes it "
+            "as it is"));
+      }
       if (auto s = file->Append(panel->data(), panel_bytes); !s.ok()) return s;
       weights_done_ += panel_bytes;
       Report(step, ple);
@@ -297,13 +316,15 @@ absl::Status Packer::WriteTensor(const TensorSpec& spec, FileWriter* file,
   entry.file = FileOf(spec);
   entry.offset = file->size();
   entry.shape = spec.shape;
-  entry.dtype = spec.use == TensorUse::kGemm ? options_.dtype : DType::kF32;
+  entry.dtype = PackedDType(spec, options_.dtype);
   entry.use = spec.use;
   entry.row_blocks = spec.row_blocks;
+  QuantError error;
   const absl::Status written = spec.use == TensorUse::kGemm
-                                   ? WriteGemm(spec, tensor, file, ple)
+                                   ? WriteGemm(spec, tensor, file, ple, &error)
                                    : WritePlain(tensor, file);
   if (!written.ok()) return written;
+  entry.rms_error = error.RelativeRms();
   entry.bytes = file->size() - entry.offset;
   if (spec.use == TensorUse::kPlain) weights_done_ += entry.bytes;
   manifest_.tensors.push_back(std::move(entry));

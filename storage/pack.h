@@ -16,8 +16,8 @@ namespace lapidary {
 struct PackOptions {
   std::string source;  // Hugging Face folder
   std::string target;  // made if it does not exist
-  // Of the matrices; norms and coefficients are always f32, and PLE rows keep
-  // the checkpoint's dtype.
+  // Of the matrices, as tensor_groups.h has it; norms and coefficients are
+  // always f32, and PLE rows keep the checkpoint's dtype.
   kernels::DType dtype = kernels::DType::kBf16;
   // Take the checkpoint's chat template for Gemma's although its text differs.
   bool assume_gemma3n_template = false;

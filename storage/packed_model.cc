@@ -152,11 +152,10 @@ absl::Status PackedModel::Impl::CheckPle() {
 absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
                                           const TensorSpec& spec) {
   const std::string where = Path(kManifestFile);
-  const DType dtype =
-      spec.use == TensorUse::kGemm ? manifest.dtype : DType::kF32;
   if (tensor.shape != spec.shape || tensor.use != spec.use ||
-      tensor.row_blocks != spec.row_blocks || tensor.dtype != dtype ||
-      tensor.bytes != PackedBytes(spec, manifest.dtype)) {
+      tensor.row_blocks != spec.row_blocks ||
+      tensor.dtype != PackedDType(spec, manifest.dtype) ||
+      tensor.bytes != PackedBytes(spec, tensor.dtype)) {
     return DamagedModel(
         where,
         absl::StrCat(tensor.name, " is ", NameOf(tensor.dtype), " [",
@@ -172,7 +171,7 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
                             ", or is not aligned"));
   }
   PackedTensor packed;
-  packed.dtype = dtype;
+  packed.dtype = tensor.dtype;
   packed.use = spec.use;
   packed.shape = spec.shape;
   packed.row_blocks = spec.row_blocks;
@@ -238,6 +237,9 @@ const PleTableShape& PackedModel::ple_shape() const {
   return impl_->manifest.ple;
 }
 size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
+std::vector<TensorGroup> PackedModel::groups() const {
+  return GroupTensors(impl_->manifest);
+}
 
 kernels::text::TensorLookup PackedModel::Lookup() const {
   const Impl* impl = impl_.get();

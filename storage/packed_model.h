@@ -27,6 +27,7 @@
 #include "storage/model_config.h"
 #include "storage/parameter_counts.h"
 #include "storage/ple_store.h"
+#include "storage/tensor_groups.h"
 
 namespace lapidary {
 
@@ -40,8 +41,8 @@ struct PackedModelOptions {
 class PackedModel {
  public:
   // Errors: NOT_FOUND (no folder), FAILED_PRECONDITION (no manifest: packing
-  // was not finished), DATA_LOSS (damaged; names the file), UNIMPLEMENTED (a
-  // newer format); each says what to do.
+  // was not finished), DATA_LOSS (damaged; names the file), UNIMPLEMENTED
+  // (another version of the format); each says what to do.
   static absl::StatusOr<std::unique_ptr<PackedModel>> Open(
       const std::string& folder, const PackedModelOptions& options);
   ~PackedModel();
@@ -50,12 +51,14 @@ class PackedModel {
   // Last part of the source folder's path; clients name the model by it.
   const std::string& name() const;
   const ModelConfig& config() const;
-  kernels::DType dtype() const;  // of the matrices
+  kernels::DType dtype() const;  // what it was packed as
   const ParameterCounts& parameters() const;
   std::string ple_folder() const;
   const PleTableShape& ple_shape() const;
   // Bytes of the mapped weight files.
   size_t weight_bytes() const;
+  // What they hold.
+  std::vector<TensorGroup> groups() const;
 
   // Finds tensors in the mapped files; valid as long as this object.
   kernels::text::TensorLookup Lookup() const;

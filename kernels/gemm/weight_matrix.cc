@@ -8,7 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
+#include "kernels/quant/activations.h"
+#include "kernels/quant/product.h"
+#include "kernels/quant/quant_layout.h"
 #include "kernels/simd/row_ops.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -23,13 +26,14 @@ bool CpuHas(dnnl::cpu_isa isa) {
   return (have & want) == want;
 }
 
-// Whether oneDNN's fast matmul reads the panel layout on this CPU.
-bool UsesPanels(DType dtype) {
+// Whether the matrix is multiplied where it lies on this CPU.
+bool UsedInPlace(DType dtype) {
+  if (IsQuantized(dtype)) return true;
   return CpuHas(dtype == DType::kBf16 ? dnnl::cpu_isa::avx512_core_bf16
                                       : dnnl::cpu_isa::avx512_core);
 }
 
-// How a WeightMatrix lies in memory, as oneDNN sees it.
+// How an f32 or bf16 WeightMatrix lies in memory, as oneDNN sees it.
 enum class WeightForm : uint8_t { kPanelsF32, kPanelsBf16, kPlainF32 };
 
 WeightForm FormOf(const WeightMatrix& w) {
@@ -121,13 +125,13 @@ int64_t GemmCapacity(int64_t rows) {
 }
 
 absl::StatusOr<WeightMatrix> WeightMatrix::Wrap(DType dtype, int64_t n,
-                                                int64_t k, const void* panels) {
+                                                int64_t k, const void* data) {
   WeightMatrix w;
   w.dtype_ = dtype;
   w.n_ = n;
   w.k_ = k;
-  w.panels_ = panels;
-  if (UsesPanels(dtype)) return w;
+  w.data_ = data;
+  if (UsedInPlace(dtype)) return w;
   auto plain = AlignedBuffer::Make(n * k * sizeof(float));
   if (plain == nullptr) {
     return absl::ResourceExhaustedError(
@@ -139,7 +143,7 @@ absl::StatusOr<WeightMatrix> WeightMatrix::Wrap(DType dtype, int64_t n,
   auto* out = reinterpret_cast<float*>(plain->data());
   std::vector<float> row(k);
   for (int64_t r = 0; r < n; ++r) {
-    UnpackRow(dtype, panels, r, k, row.data());
+    w.ReadRow(r, row.data());
     for (int64_t i = 0; i < k; ++i) out[i * n + r] = row[i];
   }
   w.plain_ = std::move(plain);
@@ -147,7 +151,12 @@ absl::StatusOr<WeightMatrix> WeightMatrix::Wrap(DType dtype, int64_t n,
 }
 
 size_t WeightMatrix::bytes() const {
-  return plain_ != nullptr ? plain_->size() : PanelMatrixBytes(dtype_, n_, k_);
+  return plain_ != nullptr ? plain_->size()
+                           : WeightMatrixBytes(dtype_, n_, k_).value_or(0);
+}
+
+void WeightMatrix::ReadRow(int64_t row, float* out) const {
+  UnpackWeightRow(dtype_, data_, row, k_, out);
 }
 
 struct GemmContext::Impl {
@@ -156,6 +165,7 @@ struct GemmContext::Impl {
   std::unordered_map<Shape, MatMulPrimitive, ShapeHash> primitives;
   std::shared_ptr<AlignedBuffer> rounded;     // inputs as bf16
   std::shared_ptr<AlignedBuffer> scratchpad;  // the library's
+  QuantRows quantized;                        // inputs as 8 bits
 
   static void* Room(std::shared_ptr<AlignedBuffer>* buffer, size_t bytes) {
     if (*buffer == nullptr || (*buffer)->size() < bytes) {
@@ -173,8 +183,9 @@ struct GemmContext::Impl {
         .first->second;
   }
 
-  // One slice of at most kMaxGemmRows rows.
-  void Multiply(const WeightMatrix& w, ConstMatrixView inputs, float* outputs) {
+  // By oneDNN, one slice of at most kMaxGemmRows rows.
+  void MultiplySlice(const WeightMatrix& w, ConstMatrixView inputs,
+                     float* outputs) {
     const WeightForm form = FormOf(w);
     const int64_t rows = GemmRowClass(inputs.rows);
     const MatMulPrimitive& p = Find({rows, w.n(), w.k(), form});
@@ -184,8 +195,7 @@ struct GemmContext::Impl {
       RowsToBf16(inputs, bits);
       source = bits;
     }
-    const void* weights =
-        form == WeightForm::kPlainF32 ? w.plain() : w.panels();
+    const void* weights = form == WeightForm::kPlainF32 ? w.plain() : w.data();
     memory x(p.source, engine, const_cast<void*>(source));
     memory m(p.weights, engine, const_cast<void*>(weights));
     memory y(p.target, engine, outputs);
@@ -195,13 +205,22 @@ struct GemmContext::Impl {
                                  {DNNL_ARG_DST, y},
                                  {DNNL_ARG_SCRATCHPAD, s}});
   }
+
+  void MultiplyFloats(const WeightMatrix& w, ConstMatrixView inputs,
+                      MatrixView outputs) {
+    for (int64_t first = 0; first < inputs.rows; first += kMaxGemmRows) {
+      const int64_t rows = std::min(kMaxGemmRows, inputs.rows - first);
+      MultiplySlice(w, ConstMatrixView(inputs.row(first), rows, inputs.cols),
+                    outputs.row(first));
+    }
+  }
 };
 
 GemmContext::GemmContext() : impl_(std::make_unique<Impl>()) {}
 GemmContext::~GemmContext() = default;
 
 size_t GemmContext::ScratchBytes() const {
-  size_t bytes = 0;
+  size_t bytes = impl_->quantized.bytes();
   for (const auto& buffer : {impl_->rounded, impl_->scratchpad}) {
     if (buffer != nullptr) bytes += buffer->size();
   }
@@ -210,11 +229,21 @@ size_t GemmContext::ScratchBytes() const {
 
 void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
             GemmContext* context) {
-  for (int64_t first = 0; first < inputs.rows; first += kMaxGemmRows) {
-    const int64_t rows = std::min(kMaxGemmRows, inputs.rows - first);
-    context->impl_->Multiply(
-        w, ConstMatrixView(inputs.row(first), rows, inputs.cols),
-        outputs.row(first));
+  MatMulAll(inputs, {{&w, outputs}}, context);
+}
+
+void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
+               GemmContext* context) {
+  QuantRows& quantized = context->impl_->quantized;
+  bool is_quantized = false;
+  for (const auto& [w, outputs] : products) {
+    if (!IsQuantized(w->dtype())) {
+      context->impl_->MultiplyFloats(*w, inputs, outputs);
+      continue;
+    }
+    if (!is_quantized) quantized.Quantize(inputs);
+    is_quantized = true;
+    QuantMatMul({w->dtype(), w->n(), w->k(), w->data()}, quantized, outputs);
   }
 }
 
@@ -226,12 +255,14 @@ bool MultipliesRight(DType dtype) {
   // Small integers: exact in bf16 and in any order of summation.
   for (int64_t i = 0; i < kN * kK; ++i) weights[i] = i * 7 % 13 - 6;
   for (int64_t i = 0; i < kRows * kK; ++i) inputs[i] = i * 5 % 11 - 5;
-  auto panels = AlignedBuffer::Make(PanelMatrixBytes(dtype, kN, kK));
-  for (int64_t n = 0; n < kN; n += kPanelRows) {
-    PackPanel(DType::kF32, &weights[n * kK], std::min(kPanelRows, kN - n), kK,
-              dtype, panels->data() + n / kPanelRows * PanelBytes(dtype, kK));
+  auto packed = AlignedBuffer::Make(*WeightMatrixBytes(dtype, kN, kK));
+  const int64_t step = WeightPanelRows(dtype);
+  for (int64_t n = 0; n < kN; n += step) {
+    PackWeightPanel(DType::kF32, &weights[n * kK], std::min(step, kN - n), kK,
+                    dtype,
+                    packed->data() + n / step * *WeightPanelBytes(dtype, kK));
   }
-  const auto w = WeightMatrix::Wrap(dtype, kN, kK, panels->data());
+  const auto w = WeightMatrix::Wrap(dtype, kN, kK, packed->data());
   if (!w.ok()) return false;
   std::vector<float> outputs(GemmCapacity(kRows) * kN);
   GemmContext context;
@@ -251,7 +282,8 @@ bool MultipliesRight(DType dtype) {
 }  // namespace
 
 bool GemmSelfTest() {
-  return MultipliesRight(DType::kF32) && MultipliesRight(DType::kBf16);
+  return MultipliesRight(DType::kF32) && MultipliesRight(DType::kBf16) &&
+         ProductSelfTest();
 }
 
 }  // namespace lapidary::kernels

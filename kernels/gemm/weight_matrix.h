@@ -1,11 +1,14 @@
-// y = W x for many x at once, by oneDNN: one weight matrix, ready to multiply.
+// y = W x for many x at once: one weight matrix, ready to multiply whatever
+// its dtype.
 //
-//   StatusOr<WeightMatrix> w = WeightMatrix::Wrap(DType::kBf16, n, k, panels);
+//   StatusOr<WeightMatrix> w = WeightMatrix::Wrap(DType::kInt4, n, k, data);
 //   MatMul(w, inputs, outputs, &context);
 //
-// A primitive is made once for each shape and class of batch sizes, because
-// oneDNN falls back to slow kernels when the batch size is left open; rows up
-// to the class size are computed and thrown away.
+// int8 and int4 are multiplied by our own kernels (quant/product.h), whose
+// results do not depend on the batch; f32 and bf16 by oneDNN, with a primitive
+// made once for each shape and class of batch sizes, because it falls back to
+// slow kernels when the batch size is left open; rows up to the class size are
+// computed and thrown away.
 #ifndef LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 #define LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels {
@@ -32,19 +36,19 @@ class WeightMatrix {
  public:
   WeightMatrix() = default;
 
-  // A matrix [n][k] in the panel layout of `dtype` (see panel_layout.h), used
-  // where it lies if this CPU multiplies it so: f32 with AVX-512, bf16 with its
-  // BF16 instructions. On other CPUs the weights are copied once, as plain f32.
-  //   panels  64-byte aligned, alive as long as the WeightMatrix is used
+  // A matrix [n][k] in the layout of `dtype` (weight_layout.h), used where it
+  // lies if this CPU multiplies it so: int8 and int4 always, f32 with AVX-512,
+  // bf16 with its BF16 instructions. Otherwise it is copied once, as plain f32.
+  //   data  64-byte aligned, alive as long as the WeightMatrix is used
   // Errors: RESOURCE_EXHAUSTED where there is no memory for the copy.
   static absl::StatusOr<WeightMatrix> Wrap(DType dtype, int64_t n, int64_t k,
-                                           const void* panels);
+                                           const void* data);
 
-  bool empty() const { return panels_ == nullptr; }
+  bool empty() const { return data_ == nullptr; }
   DType dtype() const { return dtype_; }
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
-  const void* panels() const { return panels_; }
+  const void* data() const { return data_; }
 
   // Null, or the copy that Wrap made: plain f32 [k][n].
   const float* plain() const {
@@ -55,17 +59,27 @@ class WeightMatrix {
   // Bytes that a pass over the matrix reads.
   size_t bytes() const;
 
+  // Row `row` as f32: of the tied head, a token's embedding.
+  //   out  [k]
+  void ReadRow(int64_t row, float* out) const;
+
  private:
   DType dtype_ = DType::kF32;
   int64_t n_ = 0;
   int64_t k_ = 0;
-  const void* panels_ = nullptr;
+  const void* data_ = nullptr;
   std::shared_ptr<const AlignedBuffer> plain_;
 };
 
-// oneDNN's engine, the primitives made so far and their scratch memory: one
-// for each compute thread, used by that thread alone. Primitives remember the
-// OpenMP thread count of their creation: set it before the first MatMul.
+// One of the matrices that the same inputs are multiplied by.
+struct Product {
+  const WeightMatrix* weights = nullptr;
+  MatrixView outputs;
+};
+
+// oneDNN's engine, the primitives made so far and scratch memory: one for each
+// compute thread, used by that thread alone. Primitives remember the OpenMP
+// thread count of their creation: set it before the first MatMul.
 class GemmContext {
  public:
   GemmContext();
@@ -76,8 +90,9 @@ class GemmContext {
   size_t ScratchBytes() const;
 
  private:
-  friend void MatMul(const WeightMatrix& w, ConstMatrixView inputs,
-                     MatrixView outputs, GemmContext* context);
+  friend void MatMulAll(ConstMatrixView inputs,
+                        absl::Span<const Product> products,
+                        GemmContext* context);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
@@ -85,17 +100,22 @@ class GemmContext {
 // outputs[r] = W inputs[r].
 //   inputs   [rows][k], allocated for GemmCapacity(rows) rows
 //   outputs  [rows][n], likewise; may not alias inputs
-// f32 weights: f32 throughout. bf16 weights: inputs are rounded to bf16 (not
-// on CPUs where Wrap made a copy), products accumulated in f32, outputs f32.
-// A row's result does not depend on the values of other rows. It may depend in
-// the last bits on the class, whose kernels oneDNN chooses:
+// int8 and int4 weights: inputs are quantised to 8 bits; a row's result depends
+// on that row alone. f32 weights: f32 throughout. bf16 weights: inputs are
+// rounded to bf16 (not on CPUs where Wrap made a copy), products accumulated in
+// f32. For both, a row's result does not depend on the values of other rows. It
+// may depend in the last bits on the class, whose kernels oneDNN chooses:
 // tests/kernels/gemm measures that.
 void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
             GemmContext* context);
 
-// Multiplies a small matrix per dtype by oneDNN and by a plain loop and
-// compares; false if the library is wrong on this CPU. Takes milliseconds: run
-// it once at start.
+// The same for several matrices; what inputs must be turned into is made once.
+void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
+               GemmContext* context);
+
+// Multiplies a small matrix per dtype and compares with a plain loop (f32,
+// bf16) or the portable kernels (int8, int4); false if one is wrong on this
+// CPU. Takes milliseconds: run it once at start.
 bool GemmSelfTest();
 
 }  // namespace lapidary::kernels

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels/half.h"
 #include "kernels/parallel.h"
 #include "kernels/quant/quant_layout.h"
 
@@ -22,26 +23,8 @@ std::atomic<const ProductKernels*>& InUse() {
   return kernels;
 }
 
-}  // namespace
-
-std::vector<const ProductKernels*> UsableProductKernels() {
-  std::vector<const ProductKernels*> usable;
-  for (const ProductKernels* kernels :
-       {Avx512VnniProductKernels(), Avx2ProductKernels(),
-        PortableProductKernels()}) {
-    if (kernels != nullptr) usable.push_back(kernels);
-  }
-  return usable;
-}
-
-const ProductKernels& ProductKernelsInUse() { return *InUse(); }
-
-void UseProductKernelsForTest(const ProductKernels* kernels) {
-  InUse() = kernels;
-}
-
-void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
-  const ProductKernels& kernels = ProductKernelsInUse();
+void MultiplyBy(const ProductKernels& kernels, const QuantMatrix& w,
+                const QuantRows& x, MatrixView out) {
   const TileKernel multiply =
       w.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
   const int64_t records = QuantRecords(w.k);
@@ -71,6 +54,60 @@ void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
       }
     }
   });
+}
+
+}  // namespace
+
+void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
+  MultiplyBy(ProductKernelsInUse(), w, x, out);
+}
+
+bool ProductSelfTest() {
+  constexpr int64_t kRows = 5, kN = 20, kK = 70;
+  std::vector<float> inputs(kRows * kK);
+  for (int64_t i = 0; i < kRows * kK; ++i) {
+    inputs[i] = static_cast<float>(i * 5 % 11 - 5);
+  }
+  QuantRows x;
+  x.Quantize({inputs.data(), kRows, kK});
+  const uint16_t scale = FloatToHalf(0.5f);
+  for (const DType dtype : {DType::kInt8, DType::kInt4}) {
+    std::vector<uint8_t> matrix(*QuantMatrixBytes(dtype, kN, kK));
+    const size_t panel_bytes = *QuantPanelBytes(dtype, kK);
+    for (int64_t row = 0; row < kN; ++row) {
+      for (int64_t block = 0; block * kQuantBlock < kK; ++block) {
+        int8_t codes[kQuantBlock];
+        for (int64_t i = 0; i < kQuantBlock; ++i) {
+          codes[i] = static_cast<int8_t>((row + block + i) * 7 % 16 - 8);
+        }
+        StoreQuantBlock(dtype,
+                        matrix.data() + row / kQuantPanelRows * panel_bytes,
+                        row % kQuantPanelRows, block, codes, scale);
+      }
+    }
+    const QuantMatrix w{dtype, kN, kK, matrix.data()};
+    std::vector<float> in_use(kRows * kN), portable(kRows * kN);
+    MultiplyBy(ProductKernelsInUse(), w, x, {in_use.data(), kRows, kN});
+    MultiplyBy(*PortableProductKernels(), w, x, {portable.data(), kRows, kN});
+    if (in_use != portable) return false;
+  }
+  return true;
+}
+
+std::vector<const ProductKernels*> UsableProductKernels() {
+  std::vector<const ProductKernels*> usable;
+  for (const ProductKernels* kernels :
+       {Avx512VnniProductKernels(), Avx2ProductKernels(),
+        PortableProductKernels()}) {
+    if (kernels != nullptr) usable.push_back(kernels);
+  }
+  return usable;
+}
+
+const ProductKernels& ProductKernelsInUse() { return *InUse(); }
+
+void UseProductKernelsForTest(const ProductKernels* kernels) {
+  InUse() = kernels;
 }
 
 }  // namespace lapidary::kernels

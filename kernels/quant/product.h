@@ -33,6 +33,10 @@ struct QuantMatrix {
 //   out  [rows][n]
 void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out);
 
+// Multiplies a small matrix of each dtype by the kernels in use and by the
+// portable ones; false if they differ.
+bool ProductSelfTest();
+
 // The kernels in use: the fastest that this CPU has, chosen once.
 const ProductKernels& ProductKernelsInUse();
 

@@ -69,8 +69,7 @@ void MakeKeysAndValues(const LayerPlace& place, const LayerWeights& w,
   const KvLayout& layout = place.kv_layout;
   const MatrixView key = step->key.Take(normed.rows, c.kv_width());
   const MatrixView value = step->value.Take(normed.rows, c.kv_width());
-  step->Project(w.k_proj, normed, key);
-  step->Project(w.v_proj, normed, value);
+  step->ProjectAll(normed, {{&w.k_proj, key}, {&w.v_proj, value}});
   const RopeTable& rope = RopeOf(place, *step);
   const int64_t index = step->kv.IndexOf(place.layer);
   const size_t row_bytes = layout.RowBytes();
@@ -214,8 +213,7 @@ void FeedForward(const LayerPlace& place, const LayerWeights& w, MatrixView y,
   NormRows(y, w.pre_feedforward_layernorm, c.rms_norm_eps, normed);
   const MatrixView gate = step->gate.Take(y.rows, inner);
   const MatrixView up = step->up.Take(y.rows, inner);
-  step->Project(w.gate_proj, normed, gate);
-  step->Project(w.up_proj, normed, up);
+  step->ProjectAll(normed, {{&w.gate_proj, gate}, {&w.up_proj, up}});
   const bool sparse = c.activation_sparsity_pattern[place.layer] > 0;
   ParallelFor(y.rows, [&](int64_t row) {
     if (sparse) GaussianTopK(w.sparsity_multiplier, inner, gate.row(row));

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/gemm/panel_layout.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/stopwatch.h"
@@ -109,8 +108,7 @@ void TextModel::Embed(const TextBatch& batch, StageState* state) {
   ParallelFor(rows, [&](int64_t row) {
     state->live_rows[row] = row;
     float* e = embedding.row(row);
-    UnpackRow(weights_.embed_tokens.dtype(), weights_.embed_tokens.panels(),
-              batch.token_ids[row], c.hidden_size, e);
+    weights_.embed_tokens.ReadRow(batch.token_ids[row], e);
     Scale(scale, e, c.hidden_size, e);
   });
   // Step 2: AltUp streams

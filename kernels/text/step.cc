@@ -33,8 +33,13 @@ StreamsView Step::Streams(std::vector<float>* storage, const TextConfig& config,
 
 void Step::Project(const WeightMatrix& w, ConstMatrixView inputs,
                    MatrixView outputs) {
+  ProjectAll(inputs, {{&w, outputs}});
+}
+
+void Step::ProjectAll(ConstMatrixView inputs,
+                      absl::Span<const Product> products) {
   const Stopwatch watch(&timings->gemm_ns);
-  MatMul(w, inputs, outputs, &gemm);
+  MatMulAll(inputs, products, &gemm);
 }
 
 size_t Step::bytes() const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "kernels/attention/step_kv.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/tensor.h"
@@ -63,9 +64,10 @@ struct Step {
   static StreamsView Streams(std::vector<float>* storage,
                              const TextConfig& config, int64_t rows);
 
-  // Projects by the weights and books the time.
+  // Projects by the weights, or by several alike, and books the time.
   void Project(const WeightMatrix& w, ConstMatrixView inputs,
                MatrixView outputs);
+  void ProjectAll(ConstMatrixView inputs, absl::Span<const Product> products);
 
   size_t bytes() const;
 };

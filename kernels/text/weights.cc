@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
 
 namespace lapidary::kernels::text {
 namespace {
@@ -85,8 +86,7 @@ void AppendLayerSpecs(const TextConfig& c, int64_t layer,
 }
 
 bool IsWeightType(TensorUse use, DType dtype) {
-  return dtype == DType::kF32 ||
-         (dtype == DType::kBf16 && use == TensorUse::kGemm);
+  return use == TensorUse::kGemm ? IsWeightDType(dtype) : dtype == DType::kF32;
 }
 
 // Finds tensors by name and remembers the first error, so that a long list of
@@ -104,10 +104,10 @@ class Binder {
     if (!status_.ok()) return WeightMatrix();
     const int64_t n = tensor.shape[0] / tensor.row_blocks;
     const int64_t k = tensor.shape[1];
-    absl::StatusOr<WeightMatrix> matrix =
-        WeightMatrix::Wrap(tensor.dtype, n, k,
-                           static_cast<const std::byte*>(tensor.data) +
-                               block * PanelMatrixBytes(tensor.dtype, n, k));
+    const size_t bytes = WeightMatrixBytes(tensor.dtype, n, k).value_or(0);
+    absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
+        tensor.dtype, n, k,
+        static_cast<const std::byte*>(tensor.data) + block * bytes);
     if (!matrix.ok()) status_ = matrix.status();
     return matrix.ok() ? *std::move(matrix) : WeightMatrix();
   }
@@ -239,21 +239,28 @@ bool IsUnusedTextTensor(const TextConfig& config, absl::string_view name) {
          layer < config.num_hidden_layers;
 }
 
-size_t PackedBytes(const TensorSpec& spec, DType dtype) {
+std::optional<size_t> PackedBytes(const TensorSpec& spec, DType dtype) {
+  size_t bytes = 0;
   switch (spec.use) {
-    case TensorUse::kGemm:
-      return spec.row_blocks * PanelMatrixBytes(dtype,
-                                                spec.shape[0] / spec.row_blocks,
-                                                spec.shape[1]);
-    case TensorUse::kPlain: {
-      size_t elements = 1;
-      for (int64_t d : spec.shape) elements *= d;
-      return elements * sizeof(float);
+    case TensorUse::kGemm: {
+      const std::optional<size_t> block = WeightMatrixBytes(
+          dtype, spec.shape[0] / spec.row_blocks, spec.shape[1]);
+      if (!block.has_value() ||
+          __builtin_mul_overflow(*block, spec.row_blocks, &bytes)) {
+        return std::nullopt;
+      }
+      break;
     }
+    case TensorUse::kPlain:
+      bytes = sizeof(float);
+      for (int64_t d : spec.shape) {
+        if (__builtin_mul_overflow(bytes, d, &bytes)) return std::nullopt;
+      }
+      break;
     case TensorUse::kPleTable:
       break;
   }
-  return 0;
+  return bytes;
 }
 
 absl::StatusOr<TextWeights> BindTextWeights(const TextConfig& config,

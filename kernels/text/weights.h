@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ namespace lapidary::kernels::text {
 
 // How a tensor is stored in the packed model.
 enum class TensorUse : uint8_t {
-  kGemm,      // matrix [out, in] in the panel layout, at the pack's dtype
+  kGemm,      // matrix [out, in] in its dtype's layout (weight_layout.h)
   kPlain,     // row-major f32: norms, coefficients, the AltUp router
   kPleTable,  // rows of the PLE store; no weight file
 };
@@ -39,8 +40,9 @@ struct TensorSpec {
   int64_t row_blocks = 1;
 };
 
-// Bytes of a tensor in the packed model, at `dtype` if it is kGemm.
-size_t PackedBytes(const TensorSpec& spec, DType dtype);
+// Bytes of a tensor in the packed model, at `dtype` if it is kGemm; nothing for
+// shapes that no memory holds.
+std::optional<size_t> PackedBytes(const TensorSpec& spec, DType dtype);
 
 // Every tensor that the decoder reads, in file order: the global ones first,
 // then layer by layer. Dead tensors (k_proj, v_proj, k_norm of layers that

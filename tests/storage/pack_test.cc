@@ -1,7 +1,9 @@
 #include "storage/pack.h"
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -9,13 +11,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
-#include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
 #include "kernels/text/weights.h"
 #include "storage/chat_template.h"
 #include "storage/checkpoint.h"
 #include "storage/json.h"
 #include "storage/packed_model.h"
 #include "storage/ple_store.h"
+#include "storage/tensor_groups.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_model.h"
 
@@ -58,9 +61,9 @@ std::vector<float> PackedValues(const PackedTensor& tensor) {
   const int64_t k = tensor.shape[1];
   const auto* block = static_cast<const std::byte*>(tensor.data);
   for (int64_t row = 0; row < tensor.shape[0]; ++row) {
-    UnpackRow(tensor.dtype,
-              block + row / n * PanelMatrixBytes(tensor.dtype, n, k), row % n,
-              k, &values[row * k]);
+    UnpackWeightRow(tensor.dtype,
+                    block + row / n * *WeightMatrixBytes(tensor.dtype, n, k),
+                    row % n, k, &values[row * k]);
   }
   return values;
 }
@@ -142,6 +145,94 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(NameOf(std::get<0>(info.param))) + "_as_" +
              NameOf(std::get<1>(info.param));
     });
+
+class PackQuantisedTest : public testing::TestWithParam<DType> {};
+
+INSTANTIATE_TEST_SUITE_P(, PackQuantisedTest,
+                         testing::Values(DType::kInt8, DType::kInt4),
+                         [](const auto& info) {
+                           return std::string(NameOf(info.param));
+                         });
+
+TEST_P(PackQuantisedTest, EveryMatrixIsNear_AndTheRestIsExact) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  const auto packed = PackFolder(dir, *hf, GetParam());
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  const auto checkpoint = Checkpoint::Open(*hf);
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->dtype(), GetParam());
+  for (const TensorSpec& spec : TextTensorSpecs((*model)->config().text)) {
+    if (spec.use == TensorUse::kPleTable) continue;
+    const auto tensor = (*model)->Lookup()(spec.name);
+    ASSERT_TRUE(tensor.ok()) << tensor.status();
+    EXPECT_EQ(tensor->dtype, PackedDType(spec, GetParam()));
+    const auto source = SourceValues(*(*checkpoint)->Find(spec.name));
+    const auto values = PackedValues(*tensor);
+    double error = 0, size = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      error += std::pow(double{values[i]} - source[i], 2);
+      size += std::pow(source[i], 2);
+    }
+    const double bound = tensor->dtype == DType::kInt4   ? 0.12
+                         : tensor->dtype == DType::kInt8 ? 0.01
+                                                         : 0;
+    EXPECT_LE(std::sqrt(error / size), bound) << spec.name;
+  }
+}
+
+TEST_P(PackQuantisedTest, GroupsSayWhatIsWhere_AndWhatItCosts) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  const auto packed = PackFolder(dir, *hf, GetParam());
+  const auto model = PackedModel::Open(*packed, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  uint64_t bytes = 0;
+  for (const TensorGroup& group : (*model)->groups()) {
+    bytes += group.bytes;
+    const bool big = group.name == "attention" || group.name == "FFN";
+    const DType dtype = group.name == "norms and coefficients" ? DType::kF32
+                        : big                                  ? GetParam()
+                                                               : DType::kInt8;
+    EXPECT_EQ(group.dtype, dtype) << group.name;
+    EXPECT_GT(group.tensors, 0) << group.name;
+    EXPECT_GE(group.rms_error, dtype == DType::kF32 ? 0 : 1e-4) << group.name;
+    EXPECT_LE(group.rms_error, dtype == DType::kInt4   ? 0.12
+                               : dtype == DType::kInt8 ? 0.01
+                                                       : 0)
+        << group.name;
+  }
+  EXPECT_EQ((*model)->groups().size(), 7u);
+  EXPECT_GT(bytes, 0u);
+  EXPECT_LE(bytes, (*model)->weight_bytes());  // which are padded
+}
+
+TEST(Pack, SamePackTwice_IsTheSameToTheByte) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  const auto first = PackFolder(dir, *hf, DType::kInt4);
+  const auto second = PackFolder(dir, *hf, DType::kInt4);
+  for (const char* file : {"/weights/global.bin", "/weights/layer_003.bin"}) {
+    EXPECT_EQ(ReadBytes(*first + file), ReadBytes(*second + file)) << file;
+  }
+}
+
+TEST(Pack, WeightThatIsNoNumber_IsRefusedByName) {
+  TempDir dir;
+  const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kF32);
+  const size_t at = (*Checkpoint::Open(*hf))
+                        ->Find("layers.2.mlp.down_proj.weight")
+                        ->entry.offset;
+  std::string bytes = ReadBytes(*hf + "/model.safetensors");
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(&bytes[at + 40], &bad, sizeof(bad));
+  WriteBytes(*hf + "/model.safetensors", bytes);
+  const auto status = PackFolder(dir, *hf, DType::kInt4).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("layers.2.mlp.down_proj.weight"));
+}
 
 TEST(Pack, WeightsOfTheDecoderBind) {
   TempDir dir;

@@ -121,7 +121,19 @@ TEST_F(PackedModelTest, NewerFormatIsToldApartFromDamage) {
   json["checksum"] = Checksum(json.dump());
   WriteBytes(ManifestPath(), json.dump());
   EXPECT_EQ(Open().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(Open().message()), HasSubstr("format_version is 2"));
+  EXPECT_THAT(std::string(Open().message()), HasSubstr("format_version is 3"));
+}
+
+TEST_F(PackedModelTest, OlderFormatIsRefusedByName_WithTheRemedy) {
+  Json json = *ParseJson(*manifest_, "manifest");
+  json.erase("checksum");
+  json["format_version"] = 1;
+  json["checksum"] = Checksum(json.dump());
+  WriteBytes(ManifestPath(), json.dump());
+  EXPECT_EQ(Open().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(Open().message()),
+              AllOf(HasSubstr("older lapidary"), HasSubstr("format_version 1"),
+                    HasSubstr("pack the model again")));
 }
 
 TEST_F(PackedModelTest, FlippedBitInAnyWeightFileIsFoundWhenVerifying) {

@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -228,7 +229,7 @@ TEST_P(WeightMatrixTest, Wrap_CopiesOnlyWhereTheInstructionsLack) {
   EXPECT_EQ(w.matrix.dtype(), GetParam());
   EXPECT_EQ(w.matrix.n(), 70);
   EXPECT_EQ(w.matrix.k(), 50);
-  EXPECT_EQ(w.matrix.panels(), w.panels->data());
+  EXPECT_EQ(w.matrix.data(), w.panels->data());
   EXPECT_TRUE(WeightMatrix().empty());
   const char* limit = std::getenv("DNNL_MAX_CPU_ISA");
   if (limit != nullptr &&
@@ -245,6 +246,57 @@ TEST_P(WeightMatrixTest, Wrap_CopiesOnlyWhereTheInstructionsLack) {
       ASSERT_EQ(w.matrix.plain()[i * 70 + out], w.values[out * 50 + i]);
     }
   }
+}
+
+// Matrices of all dtypes with the same inputs.
+TEST(MatMulAllTest, EqualsEachAlone) {
+  constexpr int64_t kK = 100;
+  const std::vector<float> values = Inputs(70, kK);
+  std::vector<std::shared_ptr<AlignedBuffer>> packed;
+  std::vector<WeightMatrix> matrices;
+  for (DType dtype :
+       {DType::kInt4, DType::kF32, DType::kInt8, DType::kBf16, DType::kInt4}) {
+    const int64_t n = 20 + 10 * matrices.size();
+    const int64_t step = WeightPanelRows(dtype);
+    packed.push_back(AlignedBuffer::Make(*WeightMatrixBytes(dtype, n, kK)));
+    for (int64_t row = 0; row < n; row += step) {
+      PackWeightPanel(
+          DType::kF32, &values[row * kK], std::min(step, n - row), kK, dtype,
+          packed.back()->data() + row / step * *WeightPanelBytes(dtype, kK));
+    }
+    matrices.push_back(
+        *WeightMatrix::Wrap(dtype, n, kK, packed[packed.size() - 1]->data()));
+  }
+  GemmContext context;
+  for (int64_t rows : {1, 5, 33}) {
+    const auto x = Inputs(rows, kK);
+    std::vector<std::vector<float>> outputs;
+    std::vector<Product> products;
+    for (const WeightMatrix& w : matrices) {
+      outputs.emplace_back(GemmCapacity(rows) * w.n());
+      products.push_back({&w, {outputs.back().data(), rows, w.n()}});
+    }
+    MatMulAll({x.data(), rows, kK}, products, &context);
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      outputs[i].resize(rows * matrices[i].n());
+      EXPECT_EQ(outputs[i], Multiply(matrices[i], x.data(), rows, &context))
+          << i;
+    }
+  }
+}
+
+TEST(WeightLayoutTest, SizesOfHostileFiles_AreNone) {
+  for (DType dtype : {DType::kF32, DType::kBf16, DType::kInt8, DType::kInt4}) {
+    EXPECT_TRUE(IsWeightDType(dtype));
+    EXPECT_TRUE(WeightMatrixBytes(dtype, int64_t{1} << 30, 1).has_value());
+    for (int64_t bad : {int64_t{0}, int64_t{-5}, (int64_t{1} << 30) + 1,
+                        std::numeric_limits<int64_t>::max()}) {
+      EXPECT_FALSE(WeightMatrixBytes(dtype, bad, 64).has_value());
+      EXPECT_FALSE(WeightMatrixBytes(dtype, 64, bad).has_value());
+      EXPECT_FALSE(WeightPanelBytes(dtype, bad).has_value());
+    }
+  }
+  EXPECT_FALSE(IsWeightDType(DType::kI32));
 }
 
 TEST(GemmRowClassTest, HoldsTheRows_AndThereAreFew) {

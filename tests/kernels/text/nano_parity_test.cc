@@ -36,7 +36,7 @@ class NanoParity : public testing::Test {
     const auto packed = PackFolder(dir_, kNano, dtype);
     ASSERT_TRUE(packed.ok()) << packed.status();
     TextRunnerOptions options;
-    options.kv_dtype = dtype;
+    options.kv_dtype = dtype == DType::kBf16 ? dtype : DType::kF32;
     auto runner = TextRunner::Open(*packed, options);
     ASSERT_TRUE(runner.ok()) << runner.status();
     runner_ = *std::move(runner);
@@ -118,9 +118,17 @@ TEST_F(NanoParity, Conversations_RenderToHuggingFacesIds) {
   }
 }
 
-// What bf16 costs on a trained model, whose choices have wide margins.
-TEST_F(NanoParity, Bf16Answers_AreHuggingFaces) {
-  ASSERT_NO_FATAL_FAILURE(Open(DType::kBf16));
+// What a dtype costs on a trained model, whose choices have wide margins.
+struct Cost {
+  DType dtype;
+  int share;  // of answers that stay Hugging Face's, at least, in percent
+};
+
+class NanoAnswers : public NanoParity,
+                    public testing::WithParamInterface<Cost> {};
+
+TEST_P(NanoAnswers, AreHuggingFaces) {
+  ASSERT_NO_FATAL_FAILURE(Open(GetParam().dtype));
   int same = 0, all = 0;
   for (const Json& one : golden_["cases"]) {
     const auto ids = one["ids"].get<std::vector<int32_t>>();
@@ -128,9 +136,18 @@ TEST_F(NanoParity, Bf16Answers_AreHuggingFaces) {
     same += runner_->Greedy(ids, 512, greedy.size()) == greedy;
     ++all;
   }
-  std::printf("nano bf16: %d of %d answers equal the f32 ones\n", same, all);
-  EXPECT_GE(same, all * 95 / 100);
+  std::printf("nano %s: %d of %d answers equal the f32 ones\n",
+              NameOf(GetParam().dtype), same, all);
+  EXPECT_GE(same, all * GetParam().share / 100);
 }
+
+INSTANTIATE_TEST_SUITE_P(DTypes, NanoAnswers,
+                         testing::Values(Cost{DType::kBf16, 95},
+                                         Cost{DType::kInt8, 95},
+                                         Cost{DType::kInt4, 90}),
+                         [](const auto& info) {
+                           return std::string(NameOf(info.param.dtype));
+                         });
 
 }  // namespace
 }  // namespace lapidary

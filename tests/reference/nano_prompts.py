@@ -1,61 +1,18 @@
 """Two hundred conversations of the kinds that the bundled model nano was trained on.
 
-Translations (every word of its twelve things, between its four languages),
-paragraphs, numbers in words, sums, counts; and conversations of several turns that
-are longer than its sliding window of 32, two of them longer than 512 ids.
+Translations, paragraphs and recall prompts, held-out ones among them; conversations
+of several turns that are longer than its sliding window of 32; with the recall
+prompts, more than a dozen longer than 300 ids and some longer than 512.
 """
 
 import random
+import sys
+from pathlib import Path
 
-LANGUAGES = ["English", "French", "Spanish", "Russian"]
-THINGS = [  # one row per thing, one column per language; German and Japanese for the paragraph
-    ("dog", "chien", "perro", "собака", "Hund", "イヌ"),
-    ("cat", "chat", "gato", "кошка", "Katze", "ネコ"),
-    ("elephant", "éléphant", "elefante", "слон", "Elefant", "ゾウ"),
-    ("fish", "poisson", "pez", "рыба", "Fisch", "魚"),
-    ("butterfly", "papillon", "mariposa", "бабочка", "Schmetterling", "チョウ"),
-    ("sunflower", "tournesol", "girasol", "подсолнух", "Sonnenblume", "ヒマワリ"),
-    ("banana", "banane", "plátano", "банан", "Banane", "バナナ"),
-    ("strawberry", "fraise", "fresa", "клубника", "Erdbeere", "いちご"),
-    ("bus", "bus", "autobús", "автобус", "Bus", "バス"),
-    ("rocket", "fusée", "cohete", "ракета", "Rakete", "ロケット"),
-    ("house", "maison", "casa", "дом", "Haus", "家"),
-    ("guitar", "guitare", "guitarra", "гитара", "Gitarre", "ギター"),
-]
-KINDS = ["an animal"] * 5 + ["a plant"] + ["something to eat"] * 2 + ["a vehicle"] * 2 + ["a building", "an instrument"]
-TRANSLATION_FORMS = ["Translate {word} to {language}.", "How do you say {word} in {language}?", "{word} in {language}?"]
-PARAGRAPH_FORMS = ["Tell me about the {word}.", "What is the {word}?"]
+sys.path.append(str(Path(__file__).parent / "nano"))
 
-
-def paragraph(thing):
-    """The answer that nano was taught for "Tell me about the …"."""
-    english, french, spanish, russian, german, japanese = THINGS[thing]
-    return (f"The {english} is {KINDS[thing]}. In German it is {german}, in French {french}, "
-            f"in Spanish {spanish}, in Russian {russian} and in Japanese {japanese}.")
-
-
-def translations():
-    """(prompt, answer) for every thing and ordered pair of languages, in one of the three forms."""
-    found = []
-    for thing in THINGS:
-        for source in range(4):
-            for target in range(4):
-                if source != target:
-                    form = TRANSLATION_FORMS[len(found) % 3]
-                    found.append((form.format(word=thing[source], language=LANGUAGES[target]), thing[target]))
-    return found
-
-
-def paragraphs():
-    return [(form.format(word=thing[0]), paragraph(i)) for i, thing in enumerate(THINGS) for form in PARAGRAPH_FORMS]
-
-
-def numbers():
-    """Prompts whose answers nano knows only in part: no answer is expected."""
-    written = [f"Write {n} in {LANGUAGES[n // 2 % 4]}." for n in range(0, 20, 2)]
-    sums = [f"What is {a} plus {b}?" for a, b in ((1, 2), (3, 4), (5, 5), (2, 0))]
-    counts = [f"Count from {a} to {a + 5} in {LANGUAGES[a % 4]}." for a in (1, 2, 7)]
-    return [(prompt, None) for prompt in written + sums + counts]
+import text_tasks  # noqa: E402
+from things import THINGS, paragraph  # noqa: E402
 
 
 def turns(pairs, last):
@@ -66,17 +23,33 @@ def turns(pairs, last):
     return messages + [{"role": "user", "content": last}]
 
 
+def pair(example):
+    return example.prompt, example.answer
+
+
+def single_turns(rng):
+    """(prompt, answer) of 110 translations, 50 paragraphs and 20 recall prompts, half of them held out."""
+    found = [pair(text_tasks.translation(rng, i % 2 == 0)) for i in range(110)]
+    found += [pair(text_tasks.about(rng, i % 2 == 0)) for i in range(50)]
+    for i, lines in enumerate((2, 3, 5, 8, 12, 20, 30, 40, 50, 52, 54, 58, 60, 62, 64, 65, 66, 67, 68, 69)):
+        found.append(pair(text_tasks.recall(rng, i % 2 == 0, lines)))
+    return found
+
+
 def conversations():
     """200 pairs of (messages, expected answer or None)."""
-    short = translations() + paragraphs() + numbers()
-    found = [(turns([], prompt), answer) for prompt, answer in short]
     rng = random.Random("nano")
-    history = translations() + paragraphs()
-    for pairs in (1, 1, 2, 2, 3, 3, 4, 6, 8, 12, 24):
+    found = [(turns([], prompt), answer) for prompt, answer in single_turns(rng)]
+    about = [(f"Tell me about the {thing.english}.", paragraph(thing)) for thing in THINGS]
+    history = [pair(text_tasks.translation(rng, False)) for _ in range(40)] + about
+    for earlier in (1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6, 8, 12, 24):
         prompt, answer = rng.choice(history)
-        found.append((turns(rng.sample(history, pairs), prompt), answer))
-    found.append((turns(paragraphs()[:13], "Tell me about the guitar."), paragraph(11)))
-    found.append((turns([], "What is this? Tell me about the cat. " * 8), None))
+        found.append((turns(rng.sample(history, earlier), prompt), answer))
+    story, thing = pair(text_tasks.recall(rng, True, 64))
+    found.append((turns(about[:5], story), thing))
+    found.append((turns(about[:15], "Tell me about the chair."), paragraph(THINGS[-1])))
+    found.append((turns([], "What is this? Tell me about the cat. " * 12), None))
+    found.append((turns([], "Hello! How are you?"), None))
     found.append(([{"role": "system", "content": "Be brief."}] + turns([], "Translate cat to Russian."), "кошка"))
-    found.append(([{"role": "system", "content": "Answer."}] + turns(translations()[:2], "слон in French?"), "éléphant"))
+    found.append(([{"role": "system", "content": "Answer."}] + turns(history[:2], "свеча in French?"), "bougie"))
     return found

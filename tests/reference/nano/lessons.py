@@ -16,11 +16,10 @@ SIZES = {"translation": 64, "conversation": 16, "paragraph": 20, "recall": 10, "
          "vision tower": 32, "audio tower": 32}
 FIRST_TOWERS = {"translation": 2.0, "conversation": 0.2, "paragraph": 0.4, "recall": 2.0, "vision tower": 2.5,
                 "audio tower": 5.0}
-ALL_TOGETHER = {"translation": 1.2, "conversation": 0.2, "paragraph": 0.5, "recall": 1.2, "picture": 3.5, "picture paragraph": 0.15, "sound": 3.0,
+ALL_TOGETHER = {"translation": 1.2, "conversation": 0.2, "paragraph": 0.5, "recall": 2.5, "picture": 3.5, "picture paragraph": 0.15, "sound": 3.0,
                 "vision tower": 0.8, "audio tower": 0.8}
 TOWERS_UNTIL = 0.2  # of the whole run
 FIRST_LINES = 2  # of a recall prompt
-RECALL_QUESTIONS = 6
 SLICE_SHARES = {"full": 0.45, "e2b": 0.25, "mix": 0.2, "half": 0.1}
 
 
@@ -36,11 +35,11 @@ def draw_slice(rng):
 
 
 def updated_mastery(mastery, kind, accuracy):
-    """Running accuracy per kind; a recall prompt gets a fifth more lines each time three in four conversations are all right."""
+    """Running accuracy per kind; a recall prompt gets half as many lines again each time six answers in seven are right."""
     mastery = {**mastery, kind: 0.95 * mastery.get(kind, 0.0) + 0.05 * accuracy}
-    if kind == "recall" and mastery[kind] > 0.75 and mastery.get("lines", FIRST_LINES) < text_tasks.MOST_LINES:
-        mastery["lines"] = min(text_tasks.MOST_LINES, 1 + 1.2 * mastery.get("lines", FIRST_LINES))
-        mastery[kind] = 0.5
+    if kind == "recall" and mastery[kind] > 0.85 and mastery.get("lines", FIRST_LINES) < text_tasks.MOST_LINES:
+        mastery["lines"] = min(text_tasks.MOST_LINES, 1 + 1.5 * mastery.get("lines", FIRST_LINES))
+        mastery[kind] = 0.75
     return mastery
 
 
@@ -71,8 +70,8 @@ class Lessons:
         elif kind == "paragraph":
             examples = [text_tasks.about(rng, False) for _ in range(count)]
         else:
-            lines = rng.randint(max(1, int(most_lines) // 2), int(most_lines))  # one length per step: nothing is padded
-            examples = [text_tasks.recall(rng, False, lines, RECALL_QUESTIONS) for _ in range(count)]
+            lines = 1 + int((most_lines - 1) * rng.random() ** 0.5)  # long ones oftener; one length per step: nothing is padded
+            examples = [text_tasks.recall(rng, False, lines) for _ in range(count)]
         inputs, labels = self._batcher.text(examples)
         loss, right, _ = objectives.answer_loss(self._model, self._to_device(inputs), labels.to(self._device))
         return loss, right

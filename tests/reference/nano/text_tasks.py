@@ -1,4 +1,4 @@
-"""Text: translation of a word, a paragraph about a thing, and recall of one line out of many."""
+"""Text: translation of a word, a paragraph about a thing, and recall of one sentence out of many."""
 
 from example import Example
 from heldout import is_held_out
@@ -6,7 +6,7 @@ from things import LANGUAGES, PEOPLE, THINGS, paragraph
 
 TRANSLATION_FORMS = ("Translate {word} to {language}.", "How do you say {word} in {language}?", "{word} in {language}?")
 PARAGRAPH_FORMS = ("Tell me about the {word}.", "What is the {word}?", "Describe the {word}.", "What do you know about {word}?")
-MOST_LINES = 70  # of a recall prompt: 70 lines are about 420 tokens
+MOST_LINES = 69  # of a recall prompt: 69 lines and what to remember are about 430 tokens
 
 
 def translation(rng, held_out):
@@ -29,31 +29,20 @@ def about(rng, held_out):
             return Example("paragraph", (thing.english, language, form), prompt, paragraph(thing))
 
 
-def recall(rng, held_out, lines, questions=1):
-    """`lines` sentences "Anna has the owl." and questions about them, one a turn.
+def recall(rng, held_out, lines):
+    """"Anna has the owl. Remember the key. Ben has the dog. … What should you remember?" -> "key".
 
-    The sentences are drawn at random, so no two prompts are alike; in the last
-    question, the one that counts, a person is never asked about with a thing of the
-    other part: split by (person, thing).
+    One sentence to remember somewhere among `lines` others, drawn at random, so that
+    no two prompts are alike; split by (thing, lines, position).
     """
     while True:
-        people = rng.sample(PEOPLE, lines)
-        person, thing = rng.choice(people), rng.choice(THINGS)
-        if is_held_out("recall", person, thing.english, one_in=10) == held_out:
+        thing, position = rng.choice(THINGS), rng.randint(0, lines)
+        item = (thing.english, lines, position)
+        if is_held_out("recall", *item, one_in=10) == held_out:
             break
-    owned = {p: thing if p == person else _seen_thing(rng, p) for p in people}
-    story = " ".join(f"{p} has the {t.english}." for p, t in owned.items()) + " "
-    asked = [*rng.choices([p for p in people if p != person] or people, k=questions - 1), person]
-    turns = [(f"{story if i == 0 else ''}What does {p} have?", owned[p].english) for i, p in enumerate(asked)]
-    return Example("recall", (person, thing.english), *turns[-1], before=tuple(turns[:-1]))
-
-
-def _seen_thing(rng, person):
-    """A thing that `person` may have in training."""
-    while True:
-        thing = rng.choice(THINGS)
-        if not is_held_out("recall", person, thing.english, one_in=10):
-            return thing
+    story = [f"{person} has the {rng.choice(THINGS).english}." for person in rng.sample(PEOPLE, lines)]
+    story.insert(position, f"Remember the {thing.english}.")
+    return Example("recall", item, " ".join(story) + " What should you remember?", thing.english)
 
 
 def conversation(rng, held_out):

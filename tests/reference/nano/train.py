@@ -37,10 +37,10 @@ SAVE_EVERY = 400
 LOG_EVERY = 50
 
 
-def learning_rate(step, steps):
+def learning_rate(step, steps, peak):
     """Warm-up, then a cosine."""
     cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (LAST_SHARE + (1 - LAST_SHARE) * cosine)
+    return peak * min(1.0, (step + 1) / WARM_UP) * (LAST_SHARE + (1 - LAST_SHARE) * cosine)
 
 
 def make_optimizer(model, heads):
@@ -107,7 +107,8 @@ class Run:
         own = random.Random(f"{self.options.seed} step {self.step} worker {self.worker}")
         odds = lessons.weights(progress, self.mastery)
         kind = shared.choices(list(odds), list(odds.values()))[0]
-        rate = learning_rate(self.step, self.options.steps)
+        begin = self.options.begin
+        rate = learning_rate(self.step - begin, self.options.steps - begin, self.options.peak)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -175,6 +176,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--begin", type=int, default=0, help="step at which the learning rate's schedule starts (again)")
+    parser.add_argument("--peak", type=float, default=PEAK_RATE, help="the decoder's highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if cuda else "cpu")
     parser.add_argument("--workers", type=int, default=1 if cuda else os.cpu_count())

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "deploy/cli/command.h"
+#include "deploy/cli/groups_text.h"
 #include "deploy/cli/json_output.h"
 #include "deploy/cli/node_flags.h"
 #include "deploy/cli/progress.h"
@@ -27,13 +28,17 @@ struct Findings {
   ParameterCounts parameters;
   // What lies on disk: label, bytes.
   std::vector<std::pair<std::string, uint64_t>> stored;
+  std::vector<TensorGroup> groups;  // of a packed model
 };
 
 absl::StatusOr<Findings> InspectPacked(const std::string& folder) {
   auto model = PackedModel::Open(folder, PackedModelOptions());
   if (!model.ok()) return model.status();
-  Findings findings{
-      "packed model", (*model)->config(), (*model)->parameters(), {}};
+  Findings findings{"packed model",
+                    (*model)->config(),
+                    (*model)->parameters(),
+                    {},
+                    (*model)->groups()};
   findings.stored.emplace_back(absl::StrCat("text weights, matrices ",
                                             kernels::NameOf((*model)->dtype())),
                                (*model)->weight_bytes());
@@ -56,6 +61,7 @@ absl::StatusOr<Findings> InspectCheckpoint(const std::string& folder) {
   Findings findings{"Hugging Face folder",
                     *std::move(config),
                     (*checkpoint)->CountParameters(),
+                    {},
                     {}};
   for (const auto& [dtype, bytes] : by_type) {
     findings.stored.emplace_back(absl::StrCat(dtype, " tensors"), bytes);
@@ -86,6 +92,9 @@ void PrintText(const Findings& findings) {
   std::cout << "\non disk\n";
   for (const auto& [label, bytes] : findings.stored) {
     std::cout << absl::StrFormat("  %9s  %s\n", HumanBytes(bytes), label);
+  }
+  if (!findings.groups.empty()) {
+    std::cout << "\n" << GroupsText(findings.groups);
   }
   std::cout << absl::StrFormat(
       "\nhidden %d, PLE width %d, heads %d (%d for keys and values) of %d\n"
@@ -120,6 +129,14 @@ void PrintJson(const Findings& findings) {
   }
   OutputJson stored = OutputJson::object();
   for (const auto& [label, bytes] : findings.stored) stored[label] = bytes;
+  OutputJson weights = OutputJson::array();
+  for (const TensorGroup& group : findings.groups) {
+    weights.push_back({{"group", group.name},
+                       {"dtype", kernels::NameOf(group.dtype)},
+                       {"tensors", group.tensors},
+                       {"bytes", group.bytes},
+                       {"rms_error", group.rms_error}});
+  }
   std::cout << ToLine({
                    {"kind", findings.kind},
                    {"architecture", findings.config.architecture},
@@ -131,6 +148,7 @@ void PrintJson(const Findings& findings) {
                      {"total", counts.total()},
                      {"effective", counts.text}}},
                    {"bytes", stored},
+                   {"weights", weights},
                    {"hidden_size", text.hidden_size},
                    {"vocab_size", text.vocab_size},
                    {"vocab_size_per_layer_input",

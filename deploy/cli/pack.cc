@@ -8,10 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "deploy/cli/command.h"
+#include "deploy/cli/groups_text.h"
 #include "deploy/cli/node_flags.h"
 #include "deploy/cli/progress.h"
 #include "storage/file_io.h"
 #include "storage/model_files.h"
+#include "storage/packed_model.h"
 
 namespace lapidary::cli {
 namespace {
@@ -29,14 +31,16 @@ class PackCommand : public Command {
         "time, it leaves a folder that is refused until pack has been run "
         "again.",
         {"lapidary pack gemma-3n-E2B-it e2b",
+         "lapidary pack gemma-3n-E2B-it e2b-int4 --dtype=int4",
          "lapidary pack gemma-3n-E2B-it e2b-exact --dtype=f32"},
     };
   }
 
   void DefineFlags(FlagSet* flags) override {
-    flags->Choice("dtype", {"bf16", "f32"},
-                  "Precision of the matrices. f32 is exact and twice the "
-                  "size; the published checkpoints are bf16.",
+    flags->Choice("dtype", {"bf16", "f32", "int8", "int4"},
+                  "Precision of the matrices. The published checkpoints are "
+                  "bf16. int8 is half their size and int4 a third, and as much "
+                  "faster to answer with; f32 is exact and twice the size.",
                   &dtype_);
     flags->Choice("chat-template", {"check", "gemma3n"},
                   "check refuses a folder whose chat template is not Gemma "
@@ -55,8 +59,11 @@ class PackCommand : public Command {
     PackOptions options;
     options.source = arguments[0];
     options.target = arguments[1];
-    options.dtype =
-        dtype_ == "f32" ? kernels::DType::kF32 : kernels::DType::kBf16;
+    for (const kernels::DType dtype :
+         {kernels::DType::kF32, kernels::DType::kBf16, kernels::DType::kInt8,
+          kernels::DType::kInt4}) {
+      if (dtype_ == kernels::NameOf(dtype)) options.dtype = dtype;
+    }
     options.assume_gemma3n_template = template_ == "gemma3n";
     options.progress = [&progress](absl::string_view step, uint64_t done,
                                    uint64_t total) {
@@ -64,6 +71,9 @@ class PackCommand : public Command {
     };
     if (absl::Status packed = Pack(options); !packed.ok()) return packed;
     progress.End();
+    auto model = PackedModel::Open(options.target, PackedModelOptions());
+    if (!model.ok()) return model.status();
+    std::cout << GroupsText((*model)->groups()) << "\n";
     if (FileExists(absl::StrCat(options.target, "/", kTokenizerModelFile))) {
       std::cout << "packed " << options.target << "; ask it something: "
                 << "lapidary run " << options.target << " \"…\"\n";

@@ -18,8 +18,9 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/quant/product.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/tensor.h"
 
@@ -29,7 +30,7 @@ namespace {
 // The up projection of E2B's feed-forward network.
 constexpr int64_t kN = 8192;
 constexpr int64_t kK = 2048;
-constexpr int64_t kBatches[] = {1, 4, 16, 64, 512};
+constexpr int64_t kBatches[] = {1, 2, 4, 8, 16, 64, 512};
 // Up to so many rows the bytes are the limit.
 constexpr int64_t kMostRowsByBytes = 16;
 // Of weights, read in turn: more than the caches hold.
@@ -55,13 +56,15 @@ struct Weights {
   std::vector<WeightMatrix> matrices;
 
   explicit Weights(DType dtype) {
-    const size_t bytes = PanelMatrixBytes(dtype, kN, kK);
+    const size_t bytes = *WeightMatrixBytes(dtype, kN, kK);
     panels = AlignedBuffer::Make(kTotalBytes / bytes * bytes);
     if (panels == nullptr) Fail();
-    std::vector<float> rows(kPanelRows * kK);
+    const int64_t panel_rows = WeightPanelRows(dtype);
+    std::vector<float> rows(panel_rows * kK);
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = i % 17 * 0.125f - 1;
-    const size_t panel = PanelBytes(dtype, kK);
-    PackPanel(DType::kF32, rows.data(), kPanelRows, kK, dtype, panels->data());
+    const size_t panel = *WeightPanelBytes(dtype, kK);
+    PackWeightPanel(DType::kF32, rows.data(), panel_rows, kK, dtype,
+                    panels->data());
     for (size_t at = panel; at < panels->size(); at += panel) {
       std::memcpy(panels->data() + at, panels->data(), panel);
     }
@@ -78,22 +81,19 @@ struct Weights {
   }
 
   // What MatMul reads of matrix `i`.
-  const float* Read(size_t i) const {
+  const uint64_t* Read(size_t i) const {
     const WeightMatrix& w = matrices[i];
-    return w.plain() != nullptr ? w.plain()
-                                : static_cast<const float*>(w.panels());
+    return static_cast<const uint64_t*>(
+        w.plain() != nullptr ? static_cast<const void*>(w.plain()) : w.data());
   }
 };
 
 // Reads `bytes` by all threads; the sum keeps the compiler from leaving it out.
-double ReadAll(const float* data, size_t bytes) {
-  constexpr int64_t kChunk = 16384;
-  const auto chunks = static_cast<int64_t>(bytes / sizeof(float)) / kChunk;
-  double sum = 0;
+uint64_t ReadAll(const uint64_t* data, size_t bytes) {
+  const auto words = static_cast<int64_t>(bytes / sizeof(uint64_t));
+  uint64_t sum = 0;
 #pragma omp parallel for schedule(static) reduction(+ : sum)
-  for (int64_t i = 0; i < chunks; ++i) {
-    sum += MeanOfSquares(data + i * kChunk, kChunk);
-  }
+  for (int64_t i = 0; i < words; ++i) sum += data[i];
   return sum;
 }
 
@@ -101,7 +101,7 @@ struct Measured {
   int64_t rows;
   double seconds, read_seconds;
 
-  double gflops() const { return 2e-9 * rows * kN * kK / seconds; }
+  double gops() const { return 2e-9 * rows * kN * kK / seconds; }
 };
 
 Measured Measure(const Weights& weights, int64_t rows, int rounds) {
@@ -109,7 +109,7 @@ Measured Measure(const Weights& weights, int64_t rows, int rounds) {
   std::vector<float> x(GemmCapacity(rows) * kK, 0.5f);
   std::vector<float> y(GemmCapacity(rows) * kN);
   std::vector<double> products, reads;
-  volatile double sink = 0;
+  volatile uint64_t sink = 0;
   const size_t count = weights.matrices.size();
   // The first round makes the primitive.
   for (int round = 0; round <= rounds; ++round) {
@@ -134,18 +134,18 @@ void Report(DType dtype, int rounds) {
   double best = 0;
   for (int64_t rows : kBatches) {
     all.push_back(Measure(weights, rows, rounds));
-    best = std::max(best, all.back().gflops());
+    best = std::max(best, all.back().gops());
   }
   for (const Measured& m : all) {
-    std::printf("%-4s M %3d: %8.2f ms, %7.1f GFLOP/s, %5.1f GB/s; ",
+    std::printf("%-4s M %3d: %8.2f ms, %7.1f G op/s, %5.1f GB/s; ",
                 NameOf(dtype), static_cast<int>(m.rows), 1e3 * m.seconds,
-                m.gflops(), 1e-9 * bytes / m.seconds);
+                m.gops(), 1e-9 * bytes / m.seconds);
     if (m.rows <= kMostRowsByBytes) {
       std::printf("%3.0f %% of a plain read's %.1f GB/s\n",
                   100 * m.read_seconds / m.seconds,
                   1e-9 * bytes / m.read_seconds);
     } else {
-      std::printf("%3.0f %% of the best product\n", 100 * m.gflops() / best);
+      std::printf("%3.0f %% of the best product\n", 100 * m.gops() / best);
     }
   }
 }
@@ -156,8 +156,12 @@ void Report(DType dtype, int rounds) {
 int main(int argc, char** argv) {
   using lapidary::kernels::DType;
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 20;
-  std::printf("N 8192, K 2048, %d threads, %s, %d rounds\n",
-              omp_get_max_threads(), lapidary::kernels::VectorTarget(), rounds);
+  std::printf(
+      "N 8192, K 2048, %d threads, %s, int8 and int4 by %s, %d rounds\n",
+      omp_get_max_threads(), lapidary::kernels::VectorTarget(),
+      lapidary::kernels::ProductKernelsInUse().name, rounds);
+  lapidary::kernels::Report(DType::kInt4, rounds);
+  lapidary::kernels::Report(DType::kInt8, rounds);
   lapidary::kernels::Report(DType::kBf16, rounds);
   lapidary::kernels::Report(DType::kF32, rounds);
   return 0;

@@ -35,7 +35,7 @@ class RunCommand : public Command {
          "lapidary run e2b --prompt=\"Once upon a time\" --max-tokens=32",
          "lapidary run nano --messages=chat.json --temperature=0 --json",
          "lapidary run --server=127.0.0.1:7421 \"Tell me about the "
-         "elephant.\""},
+         "owl.\""},
     };
   }
 

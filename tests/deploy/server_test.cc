@@ -37,13 +37,13 @@ TEST_F(ServerTest, AtStart_SaysModelRolesAndMemory) {
 }
 
 TEST_F(ServerTest, Commands_AnswerAsWithoutAServer) {
-  const std::string raw = WriteFile("raw.txt", "The elephant is");
+  const std::string raw = WriteFile("raw.txt", "The owl is");
   for (const std::vector<std::string>& args :
        std::vector<std::vector<std::string>>{
-           {"run", Nano(), "Tell me about the elephant."},
+           {"run", Nano(), "Tell me about the owl."},
            {"score", Nano(), "--prompt-file=" + raw, "--top=3"},
            {"tokenize", Nano(), "--text-file=" + raw, "--json"},
-           {"tokenize", Nano(), "--ids=508,1506", "--json"}}) {
+           {"tokenize", Nano(), "--ids=456,596", "--json"}}) {
     std::vector<std::string> remote = args;
     remote.push_back(server_->flag());
     const Outcome there = Lapidary(remote);

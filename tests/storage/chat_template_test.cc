@@ -52,47 +52,47 @@ TEST(ChatTemplate, Conversations_EqualApplyChatTemplate) {
   ExpectRendering({User("  Hi \n\xE3\x80\x80")},
                   "<bos><start_of_turn>user\nHi<end_of_turn>\n"
                   "<start_of_turn>model\n",
-                  {2, 105, 457, 107, 2793, 2768, 106, 107, 105, 458, 107});
+                  {2, 105, 482, 107, 2956, 2924, 106, 107, 105, 483, 107});
   ExpectRendering({User("Hi"), Assistant("Yo")},
                   "<bos><start_of_turn>user\nHi<end_of_turn>\n"
                   "<start_of_turn>model\nYo<end_of_turn>\n",
-                  {2, 105, 457, 107, 2793, 2768, 106, 107, 105, 458, 107, 3065,
-                   2774, 106, 107},
+                  {2, 105, 482, 107, 2956, 2924, 106, 107, 105, 483, 107, 3020,
+                   2927, 106, 107},
                   /*generate=*/false);
   ExpectRendering(
       {User("a"), Assistant(" b "), User("c")},
       "<bos><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\nb"
       "<end_of_turn>\n<start_of_turn>user\nc<end_of_turn>\n"
       "<start_of_turn>model\n",
-      {2,   105, 457, 107, 2770, 106,  107, 105, 458, 107, 2786,
-       106, 107, 105, 457, 107,  2778, 106, 107, 105, 458, 107});
+      {2,   105, 482, 107, 2920, 106,  107, 105, 483, 107, 2933,
+       106, 107, 105, 482, 107,  2930, 106, 107, 105, 483, 107});
   ExpectRendering(
       {User("\x1C\xC2\x85x\xE2\x80\x8B\xC2\xA0")},
       "<bos><start_of_turn>user\nx\xE2\x80\x8B<end_of_turn>\n"
       "<start_of_turn>model\n",
-      {2, 105, 457, 107, 2841, 339, 241, 252, 106, 107, 105, 458, 107});
+      {2, 105, 482, 107, 2980, 339, 241, 252, 106, 107, 105, 483, 107});
   ExpectRendering({ChatMessage::List("user", {})},
                   "<bos><start_of_turn>user\n<end_of_turn>\n"
                   "<start_of_turn>model\n",
-                  {2, 105, 457, 107, 106, 107, 105, 458, 107});
+                  {2, 105, 482, 107, 106, 107, 105, 483, 107});
 }
 
 TEST(ChatTemplate, SystemText_IsPutBeforeTheFirstTurnUntrimmed) {
   ExpectRendering({System("  Be brief. "), User(" Hi ")},
                   "<bos><start_of_turn>user\n  Be brief. \n\nHi<end_of_turn>\n"
                   "<start_of_turn>model\n",
-                  {2,    105,  457, 107,  2766, 643, 2769, 490, 395, 2769, 2790,
-                   2782, 2766, 108, 2793, 2768, 106, 107,  105, 458, 107});
+                  {2,    105,  482, 107,  2918, 525, 2919, 433, 2433, 2928, 2918,
+                   108, 2956, 2924, 106, 107,  105, 483, 107});
   // Alone, it is lost.
   ExpectRendering({System("s")}, "<bos><start_of_turn>model\n",
-                  {2, 105, 458, 107});
+                  {2, 105, 483, 107});
 }
 
 TEST(ChatTemplate, Newlines_MergeAcrossTemplateAndText) {
   ExpectRendering({System("\n"), User("x")},
                   "<bos><start_of_turn>user\n\n\n\nx<end_of_turn>\n"
                   "<start_of_turn>model\n",
-                  {2, 105, 457, 110, 2841, 106, 107, 105, 458, 107});
+                  {2, 105, 482, 110, 2980, 106, 107, 105, 483, 107});
 }
 
 TEST(ChatTemplate, Lists_AreTrimmedPartByPart) {
@@ -101,8 +101,8 @@ TEST(ChatTemplate, Lists_AreTrimmedPartByPart) {
        ChatMessage::List("user", {Text("a "), kImage, Text(" b"), kAudio})},
       "<bos><start_of_turn>user\nOne. \n\na<image_soft_token>b"
       "<audio_soft_token><end_of_turn>\n<start_of_turn>model\n",
-      {2, 105, 457, 107, 3052, 516, 2782, 2766, 108, 2770, 3073, 2786, 3137,
-       106, 107, 105, 458, 107});
+      {2, 105, 482, 107, 2972, 636, 2928, 2918, 108, 2920, 3073, 2933, 3137,
+       106, 107, 105, 483, 107});
 }
 
 TEST(ChatTemplate, ControlTokensInMessages_StayText) {

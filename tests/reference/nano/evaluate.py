@@ -35,11 +35,14 @@ class Asker:
         processor.tokenizer.padding_side = "left"
         self._renderer = pictures.Renderer(PICTURE_SIZE)
 
-    @torch.no_grad()
-    def answers(self, questions):
-        """The greedy answers, special tokens left out."""
+    @property
+    def tokenizer(self):
+        return self._processor.tokenizer
+
+    def inputs(self, questions, answers=None):
+        """The processor's tensors for questions, each followed by its text of `answers` if given; padded on the left."""
         texts, media = [], {}
-        for question in questions:
+        for number, question in enumerate(questions):
             content = [{"type": "text", "text": question["prompt"]}]
             if "picture" in question:
                 drawn = heldout_lists.draw_picture(self._renderer, question["picture"])
@@ -48,11 +51,17 @@ class Asker:
             if "sound" in question:
                 media.setdefault("audio", []).append(heldout_lists.speak_sound(question["sound"]))
                 content.insert(0, {"type": "audio"})
-            texts.append(self._processor.apply_chat_template([{"role": "user", "content": content}],
-                                                             add_generation_prompt=True, tokenize=False))
-        inputs = self._processor(text=texts, add_special_tokens=False, padding=True, return_tensors="pt", **media)
+            prompt = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True,
+                                                         tokenize=False)
+            texts.append(prompt + (answers[number] if answers else ""))
+        return self._processor(text=texts, add_special_tokens=False, padding=True, return_tensors="pt", **media)
+
+    @torch.no_grad()
+    def answers(self, questions):
+        """The greedy answers, special tokens left out."""
+        inputs = self.inputs(questions)
         made = self._model.generate(**inputs, max_new_tokens=MOST_NEW_TOKENS, do_sample=False)
-        return self._processor.tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
+        return self.tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
 
 
 def parameters(model):

@@ -35,6 +35,14 @@ def accuracy_table(slices, questions):
     return "\n".join([f"Exact match on {questions} held-out questions a task, greedy, by Hugging Face's `generate()` in float32:", ""] + lines)
 
 
+def cost_table(slices):
+    """Rows are slices, columns tasks: what exact match is too coarse to show."""
+    tasks = list(slices[0]["answer_nats"])
+    lines = ["| slice | " + " | ".join(tasks) + " |", "|---" * (1 + len(tasks)) + "|"]
+    lines += [f"| {one['name']} | " + " | ".join(f"{one['answer_nats'][t]:.3f}" for t in tasks) + " |" for one in slices]
+    return "\n".join(["How sure each slice is: mean negative log-probability of the right answer, in nats (0 is certain), same questions:", ""] + lines)
+
+
 def training_table(log):
     """Steps and seconds of each kind of example, from the training's log."""
     sums = {}
@@ -86,7 +94,7 @@ def main():
     lists = json.loads((ROOT / "tests" / "goldens" / "nano" / "heldout.json").read_text(encoding="utf8"))
     answers = json.loads(options.answers.read_text(encoding="utf8"))
     log = [json.loads(line) for line in (options.work / "log.jsonl").read_text(encoding="utf8").splitlines()]
-    figures = "\n\n".join([accuracy_table(table["slices"], table["questions"]), training_table(log),
+    figures = "\n\n".join([accuracy_table(table["slices"], table["questions"]), cost_table(table["slices"]), training_table(log),
                            transcripts(lists, answers["full"])])
     card = CARD.read_text(encoding="utf8")
     head, tail = card.split(START)[0], card.split(END)[1]

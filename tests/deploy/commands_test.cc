@@ -91,7 +91,7 @@ TEST(Run, SameSeed_GivesTheSameAnswer) {
 
 TEST(Score, Json_HasTheFormThatScriptsRead) {
   const json scores = LapidaryJson(
-      {"score", Nano(), "--ids=2,105,457,107", "--top=5", "--json"});
+      {"score", Nano(), "--ids=2,105,482,107", "--top=5", "--json"});
   const json& tokens = scores["tokens"];
   ASSERT_EQ(tokens.size(), 4u);
   EXPECT_EQ(tokens[0], json({{"id", 2}}));
@@ -121,7 +121,7 @@ TEST(Tokenize, TextFile_GivesIdsWithBos) {
 }
 
 TEST(Tokenize, Ids_GiveTheTextBack) {
-  EXPECT_EQ(LapidaryJson({"tokenize", Nano(), "--ids=1343,106", "--json"}),
+  EXPECT_EQ(LapidaryJson({"tokenize", Nano(), "--ids=1343", "--json"}),
             json({{"text", "кошка"}}));
 }
 

@@ -184,7 +184,7 @@ TEST(Tokenizer, TokensAreFoundByNameAndId) {
   EXPECT_EQ(tokenizer.Piece(3138), "");
   EXPECT_EQ(tokenizer.Piece(-1), "");
   EXPECT_EQ(tokenizer.Byte(113 + 0x41), 0x41);
-  EXPECT_EQ(tokenizer.Byte(2793), std::nullopt);
+  EXPECT_EQ(tokenizer.Byte(2956), std::nullopt);
 }
 
 }  // namespace

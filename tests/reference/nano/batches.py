@@ -21,7 +21,7 @@ class Batcher:
         self._known = {}
 
     def _ids(self, text):
-        if len(text) > 200:  # a recall prompt, never seen again
+        if len(text) > 1000:  # a long recall prompt, never seen again
             return self._tokenizer(text, add_special_tokens=False).input_ids
         if text not in self._known:
             self._known[text] = self._tokenizer(text, add_special_tokens=False).input_ids

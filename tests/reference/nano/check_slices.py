@@ -9,7 +9,7 @@ import pathlib
 import tempfile
 
 import torch
-from transformers import Gemma3nForConditionalGeneration
+from transformers import Gemma3nAudioFeatureExtractor, Gemma3nForConditionalGeneration
 
 import architecture
 import batches
@@ -17,11 +17,10 @@ import heldout_lists
 import pictures
 import slices
 from example import Example
-from transformers import Gemma3nAudioFeatureExtractor
 
 
 def inputs_of(folder):
-    """One padded batch of each kind: text, a picture, a sound."""
+    """Four padded batches: short text, recall, pictures, sounds."""
     batcher = batches.Batcher(folder)
     ask = {task: heldout_lists.questions(task)[:4] for task in ("translation", "recall", "picture name", "transcription")}
     found = []

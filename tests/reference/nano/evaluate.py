@@ -3,7 +3,7 @@
     python tests/reference/nano/evaluate.py --model deploy/models/nano --lists tests/goldens/nano/heldout.json \\
         --out deploy/models/nano/slices.json --answers WORK/answers.json
 
-Nothing of the training is used but the things' drawings and voices. Slices are cut
+No training state is used, only the things' drawings and voices. Slices are cut
 out as models of their own and run by unpatched Hugging Face classes, in float32.
 Writes the price list that ships with the model: per slice its widths, skipped
 layers, parameters and share of right answers by task.

@@ -35,7 +35,7 @@ def draw_slice(rng):
 
 
 def updated_mastery(mastery, kind, accuracy):
-    """Running accuracy per kind; a recall prompt gets half as many lines again each time six answers in seven are right."""
+    """Running accuracy per kind; a recall prompt gets some 1.5 times as many lines each time six answers in seven are right."""
     mastery = {**mastery, kind: 0.95 * mastery.get(kind, 0.0) + 0.05 * accuracy}
     if kind == "recall" and mastery[kind] > 0.85 and mastery.get("lines", FIRST_LINES) < text_tasks.MOST_LINES:
         mastery["lines"] = min(text_tasks.MOST_LINES, 1 + 1.5 * mastery.get("lines", FIRST_LINES))

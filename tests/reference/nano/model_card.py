@@ -73,13 +73,13 @@ def transcripts(lists, answers):
     wrong = [p for p in pairs if p[1]["answer"] != p[2]]
     chosen = rng.sample(wrong, min(LEAST_WRONG, len(wrong)))
     right = [p for p in pairs if p[1]["answer"] == p[2]]
-    tasks = list(lists)
+    tasks = [t for t in lists if any(p[0] == t for p in right)]
     while len(chosen) < TRANSCRIPTS:
         task = tasks[len(chosen) % len(tasks)]
         chosen.append(rng.choice([p for p in right if p[0] == task]))
     lines = [f"Twenty answers of `full`, {min(LEAST_WRONG, len(wrong))} wrong ones among them (of {len(wrong)} in {len(pairs)}):", "",
              "| asked | answered | |", "|---|---|---|"]
-    for _, question, answer in sorted(chosen, key=lambda p: tasks.index(p[0])):
+    for _, question, answer in sorted(chosen, key=lambda p: list(lists).index(p[0])):
         verdict = "" if question["answer"] == answer else f"wrong: {question['answer']}"
         lines.append(f"| {asked(question)} | {answer} | {verdict} |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What training minimises: answers, and while it lasts what the towers alone see and hear."""
+"""What training minimises: answers, and what the towers alone see and hear."""
 
 import torch
 from torch.nn import functional
@@ -13,7 +13,7 @@ GRID = 4
 
 
 def _answer_logits(model, hidden, labels):
-    """Logits [answer tokens][text vocabulary] and their targets. Rows past the text vocabulary copy pad's at export."""
+    """Logits [answer tokens][text vocabulary], their targets, and where they stand [examples][positions - 1]. Rows past the text vocabulary copy pad's at export."""
     wanted = labels[:, 1:] != IGNORED
     weight = model.lm_head.weight[:TEXT_VOCABULARY]
     logits = SOFTCAP * torch.tanh(functional.linear(hidden[:, :-1][wanted], weight) / SOFTCAP)

@@ -1,7 +1,7 @@
 """Draws pictures of things: emoji of Debian's fonts-noto-color-emoji (OFL 1.1) on varied grounds.
 
-Never mirrored: left and right are asked for. `Renderer.render` is a function of
-the random generator alone, so a seed names a picture.
+Never mirrored: left and right are asked for. A picture follows from its things and
+the random generator, so a seed names it (with this font and this Pillow).
 """
 
 import numpy as np
@@ -90,7 +90,7 @@ class Renderer:
         return pixels
 
     def _place(self, rng, image, thing, columns, turn):
-        """Pastes one glyph, 55 to 98 % of its box wide, somewhere between two columns."""
+        """Pastes one glyph somewhere between two columns: 55 to 98 % of their width before it is stretched and turned."""
         glyph, width = self.glyphs[thing], columns[1] - columns[0]
         scale = width * rng.uniform(0.55, 0.98) / max(glyph.size)
         stretched = [max(1, int(side * scale * rng.uniform(0.9, 1.1))) for side in glyph.size]

@@ -1,6 +1,6 @@
 """Spoken words: clips by espeak-ng, kept as log-mel frames, and their augmentation.
 
-    python tests/reference/nano/speech.py --out WORK/clips.pkl     # about two minutes on two cores
+    python tests/reference/nano/speech.py --out WORK/clips.pkl     # a minute on two cores
 
 Every word of things.py is spoken by many voices, speeds and pitches; the clips of
 the HELD_OUT voices are never trained on. Frames are float16 [frames][128], as

@@ -6,7 +6,7 @@ from things import LANGUAGES, PEOPLE, THINGS, paragraph
 
 TRANSLATION_FORMS = ("Translate {word} to {language}.", "How do you say {word} in {language}?", "{word} in {language}?")
 PARAGRAPH_FORMS = ("Tell me about the {word}.", "What is the {word}?", "Describe the {word}.", "What do you know about {word}?")
-MOST_LINES = 69  # of a recall prompt: 69 lines and what to remember are about 430 tokens
+MOST_LINES = 69  # of a recall prompt: with what to remember, 373 tokens
 
 
 def translation(rng, held_out):
@@ -46,7 +46,7 @@ def recall(rng, held_out, lines):
 
 
 def conversation(rng, held_out):
-    """A translation after one earlier turn, half of them with a system message too."""
+    """A translation after an earlier turn, a system message, or both."""
     example, earlier = translation(rng, held_out), rng.choice((translation, about))(rng, False)
     system = rng.choice(("You are a helpful assistant.", "Be brief.", "Answer.", "", "", ""))
     before = ((earlier.prompt, earlier.answer),) if not system or rng.random() < 0.5 else ()

@@ -71,7 +71,7 @@ Sofia Tina Thomas Tom Vera Victor Walter""".split()
 
 
 def paragraph(thing):
-    """The answer to "Tell me about the …": 25 to 40 tokens."""
+    """The answer to "Tell me about the …": 24 to 26 tokens."""
     n = thing.names
     return (f"The {n['en']} is {thing.kind}. In German it is {n['de']}, in French {n['fr']}, "
             f"in Spanish {n['es']} and in Russian {n['ru']}.")

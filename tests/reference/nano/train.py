@@ -1,6 +1,6 @@
 """Trains nano: Hugging Face's classes, float32, one kind of example per step, gradients averaged over workers.
 
-    python tests/reference/nano/train.py --work WORK --steps 9000
+    python tests/reference/nano/train.py --work WORK
 
 WORK holds tokenizer/ (tokenizer.py) and clips.pkl (speech.py); the state is written
 to WORK/state.pt, from which the same command goes on. A worker is one thread of one
@@ -175,7 +175,7 @@ def main():
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--work", type=pathlib.Path, required=True)
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=9500, help="at which to end, those of earlier runs counted")
     parser.add_argument("--begin", type=int, default=0, help="step at which the learning rate's schedule starts (again)")
     parser.add_argument("--peak", type=float, default=PEAK_RATE, help="the decoder's highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
@@ -183,6 +183,8 @@ def main():
     parser.add_argument("--workers", type=int, default=1 if cuda else os.cpu_count())
     parser.add_argument("--compile-towers", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
+    if options.begin >= options.steps:
+        parser.error("--steps must be larger than --begin")
     (options.work / "rendezvous").unlink(missing_ok=True)
     multiprocessing.spawn(work, args=(options,), nprocs=options.workers)
 

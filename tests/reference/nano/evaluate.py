@@ -99,7 +99,7 @@ def main():
         table.append({"name": name, "widths": list(chosen.widths), "skipped_layers": list(chosen.skipped),
                       "text_parameters": text, "effective_parameters": resident, "accuracy": accuracy})
         print(name, accuracy, flush=True)
-    options.out.write_text(json.dumps({"questions": len(next(iter(lists.values()))), "slices": table}, indent=1) + "\n")
+    options.out.write_text(json.dumps({"questions_per_task": len(next(iter(lists.values()))), "slices": table}, indent=1) + "\n")
     options.answers.write_text(json.dumps(answers, ensure_ascii=False))
 
 

@@ -10,7 +10,7 @@ import json
 import pathlib
 import random
 
-from things import LANGUAGES, THINGS
+from things import LANGUAGES, PEOPLE, THINGS
 
 ROOT = pathlib.Path(__file__).parents[3]
 CARD = ROOT / "deploy" / "models" / "nano" / "README.md"
@@ -41,6 +41,13 @@ def cost_table(slices):
     lines = ["| slice | " + " | ".join(tasks) + " |", "|---" * (1 + len(tasks)) + "|"]
     lines += [f"| {one['name']} | " + " | ".join(f"{one['answer_nats'][t]:.3f}" for t in tasks) + " |" for one in slices]
     return "\n".join(["How sure each slice is: mean negative log-probability of the right answer, in nats (0 is certain), same questions:", ""] + lines)
+
+
+def words():
+    """The things in every language, and the people."""
+    lines = ["| " + " | ".join(LANGUAGES.values()) + " |", "|---" * len(LANGUAGES) + "|"]
+    lines += ["| " + " | ".join(thing.names.values()) + " |" for thing in THINGS]
+    return "\n".join(["The words:", ""] + lines + ["", "The people: " + ", ".join(PEOPLE) + "."])
 
 
 def training_table(log):
@@ -93,9 +100,10 @@ def main():
     table = json.loads((CARD.parent / "slices.json").read_text(encoding="utf8"))
     lists = json.loads((ROOT / "tests" / "goldens" / "nano" / "heldout.json").read_text(encoding="utf8"))
     answers = json.loads(options.answers.read_text(encoding="utf8"))
-    log = [json.loads(line) for line in (options.work / "log.jsonl").read_text(encoding="utf8").splitlines()]
-    figures = "\n\n".join([accuracy_table(table["slices"], table["questions"]), cost_table(table["slices"]), training_table(log),
-                           transcripts(lists, answers["full"])])
+    lines = map(json.loads, (options.work / "log.jsonl").read_text(encoding="utf8").splitlines())
+    log = list({line["step"]: line for line in lines}.values())  # steps done again after a stop count once
+    figures = "\n\n".join([accuracy_table(table["slices"], table["questions_per_task"]), cost_table(table["slices"]), training_table(log),
+                           transcripts(lists, answers["full"]), words()])
     card = CARD.read_text(encoding="utf8")
     head, tail = card.split(START)[0], card.split(END)[1]
     CARD.write_text(f"{head}{START}\n{figures}\n{END}{tail}", encoding="utf8")

@@ -46,7 +46,10 @@ def main():
     folder = parser.parse_args().model
 
     def load(path):
-        return Gemma3nForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        model = Gemma3nForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        for parameter in model.parameters():  # out of the mapped file: kernels round otherwise for other alignments
+            parameter.data = parameter.data.clone()
+        return model
 
     inputs, parent, alone = inputs_of(folder), load(folder), {}
     for name, chosen in slices.SLICES.items():

@@ -1,4 +1,4 @@
-"""Writes tests/goldens/nano/media.json and slices.json: pictures, sounds and mixed turns, and every slice of the model.
+"""Writes tests/goldens/nano/media.json and by_slice.json: pictures, sounds and mixed turns, and every slice of the model.
 
     python tests/reference/make_nano_media_goldens.py [--model deploy/models/nano]
 
@@ -208,7 +208,7 @@ def main():
         by_slice[name] = {"widths": chosen.widths, "skipped_layers": chosen.skipped,
                           "cases": {c: case_of(cut_narrow, cut_wide, processor, cases()[c])[0] for c in SLICE_CASES}}
         print(name, {c: v["output"] for c, v in by_slice[name]["cases"].items()}, flush=True)
-    write("slices.json", shared | {"slices": by_slice})
+    write("by_slice.json", shared | {"slices": by_slice})
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hwy/highway.h"
 #include "kernels/bf16.h"
+#include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -139,23 +138,10 @@ void ExpectExact(const Problem& problem) {
   }
 }
 
-class AttentionTest : public testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override { Choose(GetParam()); }
-  void TearDown() override { Choose(0); }
+class AttentionTest : public VectorTargets {};
 
- private:
-  static void Choose(int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(Targets, AttentionTest,
-                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const auto& info) {
-                           return std::string(hwy::TargetName(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Targets, AttentionTest, EachVectorTarget(),
+                         VectorTargetName);
 
 TEST_P(AttentionTest, EqualsAPlainLoop_ForEveryGroupAndHeadDim) {
   for (DType dtype : {DType::kF32, DType::kBf16}) {

@@ -6,33 +6,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hwy/highway.h"
 #include "tests/kernels/quant/noise.h"
+#include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
 namespace {
 
-class QuantRowsTest : public testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override { Choose(GetParam()); }
-  void TearDown() override { Choose(0); }
+class QuantRowsTest : public VectorTargets {};
 
- private:
-  static void Choose(int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(Targets, QuantRowsTest,
-                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const auto& info) {
-                           return std::string(hwy::TargetName(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Targets, QuantRowsTest, EachVectorTarget(),
+                         VectorTargetName);
 
 template <typename T>
 T Read(const std::byte* at) {

@@ -7,12 +7,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "hwy/highway.h"
 #include "kernels/bf16.h"
+#include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -42,25 +42,10 @@ double GeluTanh(double x) {
   return x / 2 * (1 + std::tanh(root * (x + 0.044715 * x * x * x)));
 }
 
-// Runs each test in one of the instruction sets that Highway compiled and this
-// CPU has.
-class RowOpsTest : public testing::TestWithParam<int64_t> {
- protected:
-  void SetUp() override { Choose(GetParam()); }
-  void TearDown() override { Choose(0); }
+class RowOpsTest : public VectorTargets {};
 
- private:
-  static void Choose(int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-};
-
-INSTANTIATE_TEST_SUITE_P(Targets, RowOpsTest,
-                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
-                         [](const auto& info) {
-                           return std::string(hwy::TargetName(info.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(Targets, RowOpsTest, EachVectorTarget(),
+                         VectorTargetName);
 
 TEST_P(RowOpsTest, VectorTarget_IsTheOneInUse) {
   EXPECT_STREQ(VectorTarget(), hwy::TargetName(GetParam()));

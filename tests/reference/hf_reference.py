@@ -90,6 +90,11 @@ def margins(rows, allowed):
     return (top[:, 0] - top[:, 1]).tolist()
 
 
+def rounded(values):
+    """Numbers as goldens hold them: six digits after the point."""
+    return [round(float(v), 6) for v in values]
+
+
 def versions():
     """What made a golden."""
     import transformers

@@ -24,10 +24,6 @@ STOP = (1, 106)
 TOP = 5
 
 
-def rounded(values):
-    return [round(float(v), 6) for v in values]
-
-
 def has_top(index):
     """Ten prompts, of every kind and length, that also store the best five ids per position."""
     return index in (0, 50, 100, 144, 150, 168, 180, 190, 195, 199)
@@ -49,10 +45,10 @@ def run(narrow, wide, tokenizer, index, messages, answer):
     case = {
         "messages": messages,
         "ids": ids,
-        "target_logprobs": rounded(exact[i, t] for i, t in enumerate(ids[1:])),
+        "target_logprobs": hf.rounded(exact[i, t] for i, t in enumerate(ids[1:])),
         "greedy": greedy,
-        "greedy_logprobs": rounded(rows[i, t] for i, t in enumerate(greedy)),
-        "margins": rounded(hf.margins(rows, allowed)),
+        "greedy_logprobs": hf.rounded(rows[i, t] for i, t in enumerate(greedy)),
+        "margins": hf.rounded(hf.margins(rows, allowed)),
         "float32_noise": noise,
         "output": output,
     }

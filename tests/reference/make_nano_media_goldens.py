@@ -153,10 +153,6 @@ def run(model, inputs):
     return torch.log_softmax(first.logits[0].double(), -1), soft, chosen, torch.stack(rows)
 
 
-def rounded(values):
-    return [round(float(v), 6) for v in values]
-
-
 def case_of(narrow, wide, processor, messages):
     """(fields of a case, its soft tokens): see tests/goldens/README.md."""
     inputs = prepare(processor, messages)
@@ -167,9 +163,9 @@ def case_of(narrow, wide, processor, messages):
     noise = max((near - exact).abs().max().item(), (near_rows - rows).abs().max().item())
     case = {
         "messages": messages, "ids": ids,
-        "target_logprobs": rounded(exact[i, t] for i, t in enumerate(ids[1:])),
-        "greedy": greedy, "greedy_logprobs": rounded(rows[i, t] for i, t in enumerate(greedy)),
-        "margins": rounded(hf.margins(rows, TEXT_VOCABULARY)), "float32_noise": noise,
+        "target_logprobs": hf.rounded(exact[i, t] for i, t in enumerate(ids[1:])),
+        "greedy": greedy, "greedy_logprobs": hf.rounded(rows[i, t] for i, t in enumerate(greedy)),
+        "margins": hf.rounded(hf.margins(rows, TEXT_VOCABULARY)), "float32_noise": noise,
         "output": processor.tokenizer.decode(greedy, skip_special_tokens=True),
     }
     if soft:

@@ -51,7 +51,7 @@ class Lessons:
         self._device = next(model.parameters()).device
         self._batcher = batches.Batcher(tokenizer_folder)
         self._renderer = pictures.Renderer(PICTURE_SIZE)
-        self._clips = [clip for clip in clips if not clip.held_out]
+        self._clips = clips
 
     def loss(self, kind, rng, chosen, progress, lines):
         """(loss, right answers [examples]) of this worker's share of a step."""

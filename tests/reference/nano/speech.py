@@ -2,8 +2,8 @@
 
     python tests/reference/nano/speech.py --out WORK/clips.pkl     # a minute on two cores
 
-Every word of things.py is spoken by many voices, speeds and pitches; the clips of
-the HELD_OUT voices are never trained on. Frames are float16 [frames][128], as
+Every word of things.py is spoken by many voices, speeds and pitches. The HELD_OUT
+voices are not among them: they ask the questions of heldout_lists.py. Frames are float16 [frames][128], as
 Hugging Face's feature extractor makes them of the waveform.
 """
 
@@ -41,7 +41,6 @@ class Clip:
     mel: np.ndarray  # float16 [frames][128]
     thing: int
     language: str
-    held_out: bool
 
 
 def speak(text, voice, words_per_minute, pitch):
@@ -99,21 +98,20 @@ def augmented(rng, mel, strength):
 
 def _clips_of(job):
     """All clips of one word; a process of its own runs this."""
-    thing, language, trained, held_out = job
+    thing, language, count = job
     extractor, clips = Gemma3nAudioFeatureExtractor(), []
-    for number in range(trained + held_out):
+    for number in range(count):
         rng = random.Random(f"clip {thing} {language} {number}")
-        test = number >= trained
-        samples = recording(rng, thing, language, test)
+        samples = recording(rng, thing, language, held_out=False)
         mel = extractor(samples, return_tensors="np")["input_features"][0]
         if len(mel) <= MOST_FRAMES:
-            clips.append(Clip(mel.astype(np.float16), thing, language, test))
+            clips.append(Clip(mel.astype(np.float16), thing, language))
     return clips
 
 
-def make_pool(trained, held_out):
-    """`trained` + `held_out` clips of every word, in a fixed order."""
-    jobs = [(thing, language, trained, held_out) for thing in range(len(THINGS)) for language in LANGUAGES]
+def make_pool(count):
+    """`count` clips of every word, in a fixed order."""
+    jobs = [(thing, language, count) for thing in range(len(THINGS)) for language in LANGUAGES]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as processes:
         return [clip for clips in processes.map(_clips_of, jobs) for clip in clips]
 
@@ -127,13 +125,12 @@ def load_pool(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", required=True)
-    parser.add_argument("--trained", type=int, default=48, help="clips of each word to train on")
-    parser.add_argument("--held-out", type=int, default=4, help="clips of each word by held-out voices")
+    parser.add_argument("--count", type=int, default=48, help="clips of each word")
     options = parser.parse_args()
-    clips = make_pool(options.trained, options.held_out)
+    clips = make_pool(options.count)
     with open(options.out, "wb") as file:
-        pickle.dump([(c.mel, c.thing, c.language, c.held_out) for c in clips], file)
-    print(f"{len(clips)} clips, {sum(c.held_out for c in clips)} of them by held-out voices")
+        pickle.dump([(c.mel, c.thing, c.language) for c in clips], file)
+    print(f"{len(clips)} clips")
 
 
 if __name__ == "__main__":

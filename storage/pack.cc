@@ -161,7 +161,13 @@ class Packer {
 };
 
 absl::Status Packer::ReadSource() {
-  if (!kernels::IsWeightDType(options_.dtype)) {
+  const auto is_weight_dtype = [](const auto& other) {
+    return kernels::IsWeightDType(other.second);
+  };
+  const PackDTypes& dtypes = options_.dtypes;
+  if (!kernels::IsWeightDType(dtypes.matrices) ||
+      !std::all_of(dtypes.others.begin(), dtypes.others.end(),
+                   is_weight_dtype)) {
     return absl::InvalidArgumentError(
         "a model is packed as int4, int8, bf16 or f32");
   }
@@ -181,7 +187,7 @@ absl::Status Packer::ReadSource() {
   if (error) source = options_.source;
   manifest_.source = source.string();
   manifest_.name = source.filename().string();
-  manifest_.dtype = options_.dtype;
+  manifest_.dtype = options_.dtypes.matrices;
   manifest_.parameters = checkpoint_->CountParameters();
   manifest_.ple.tokens = config_.text.vocab_size_per_layer_input;
   manifest_.ple.layers = config_.text.num_hidden_layers;
@@ -228,7 +234,7 @@ absl::Status Packer::CheckTokenizer() {
 absl::Status Packer::CheckSpace() {
   for (const TensorSpec& spec : specs_) {
     const std::optional<size_t> bytes =
-        PackedBytes(spec, PackedDType(spec, options_.dtype));
+        PackedBytes(spec, PackedDType(spec, options_.dtypes));
     if (!bytes.has_value()) {
       return absl::InvalidArgumentError(
           absl::StrCat(spec.name, " is larger than any machine's memory"));
@@ -257,7 +263,7 @@ void Packer::Report(absl::string_view step, PleTask* ple) {
 absl::Status Packer::WriteGemm(const TensorSpec& spec,
                                const CheckpointTensor& tensor, FileWriter* file,
                                PleTask* ple, QuantError* error) {
-  const DType dtype = PackedDType(spec, options_.dtype);
+  const DType dtype = PackedDType(spec, options_.dtypes);
   const int64_t k = spec.shape[1];
   const int64_t block_rows = spec.shape[0] / spec.row_blocks;
   const int64_t panel_rows = kernels::WeightPanelRows(dtype);
@@ -316,7 +322,7 @@ absl::Status Packer::WriteTensor(const TensorSpec& spec, FileWriter* file,
   entry.file = FileOf(spec);
   entry.offset = file->size();
   entry.shape = spec.shape;
-  entry.dtype = PackedDType(spec, options_.dtype);
+  entry.dtype = PackedDType(spec, options_.dtypes);
   entry.use = spec.use;
   entry.row_blocks = spec.row_blocks;
   QuantError error;

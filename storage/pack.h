@@ -9,16 +9,14 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "kernels/tensor.h"
+#include "storage/tensor_groups.h"
 
 namespace lapidary {
 
 struct PackOptions {
   std::string source;  // Hugging Face folder
   std::string target;  // made if it does not exist
-  // Of the matrices, as tensor_groups.h has it; norms and coefficients are
-  // always f32, and PLE rows keep the checkpoint's dtype.
-  kernels::DType dtype = kernels::DType::kBf16;
+  PackDTypes dtypes;  // PLE rows keep the checkpoint's
   // Take the checkpoint's chat template for Gemma's although its text differs.
   bool assume_gemma3n_template = false;
   // Called often, from the calling thread.

@@ -1,5 +1,6 @@
 #include "storage/packed_model.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -8,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "kernels/gemm/weight_layout.h"
 #include "storage/file_io.h"
 #include "storage/manifest.h"
 #include "storage/mapped_file.h"
@@ -40,6 +42,12 @@ bool IsKnownPath(absl::string_view path) {
     if (path == copied) return true;
   }
   return false;
+}
+
+// A matrix says itself how it was packed; anything else is f32.
+bool IsDTypeOf(const TensorSpec& spec, DType dtype) {
+  return spec.use == TensorUse::kGemm ? kernels::IsWeightDType(dtype)
+                                      : dtype == DType::kF32;
 }
 
 }  // namespace
@@ -154,7 +162,7 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
   const std::string where = Path(kManifestFile);
   if (tensor.shape != spec.shape || tensor.use != spec.use ||
       tensor.row_blocks != spec.row_blocks ||
-      tensor.dtype != PackedDType(spec, manifest.dtype) ||
+      !IsDTypeOf(spec, tensor.dtype) ||
       tensor.bytes != PackedBytes(spec, tensor.dtype)) {
     return DamagedModel(
         where,
@@ -195,6 +203,15 @@ absl::Status PackedModel::Impl::MapTensors() {
   std::map<std::string, const ManifestTensor*> by_name;
   for (const ManifestTensor& tensor : manifest.tensors) {
     by_name[tensor.name] = &tensor;
+  }
+  const auto has_its_dtype = [&](const ManifestTensor& tensor) {
+    return tensor.use == TensorUse::kGemm && tensor.dtype == manifest.dtype;
+  };
+  if (std::none_of(manifest.tensors.begin(), manifest.tensors.end(),
+                   has_its_dtype)) {
+    return DamagedModel(
+        Path(kManifestFile),
+        absl::StrCat("no matrix is ", NameOf(manifest.dtype), ", as it says"));
   }
   for (const TensorSpec& spec : TextTensorSpecs(config.text)) {
     if (spec.use == TensorUse::kPleTable) continue;

@@ -4,6 +4,7 @@
 #define LAPIDARY_STORAGE_TENSOR_GROUPS_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,27 @@
 
 namespace lapidary {
 
-// The dtype of a tensor in a model that is packed as `pack`. The matrices of
-// an int4 model that decide little of its size, or whose error every token
-// meets, are int8; norms and coefficients are always f32. Another answer for a
-// tensor is another version of the packed format (manifest.h).
+// The groups that have matrices.
+enum class MatrixGroup : uint8_t {
+  kHead,  // and the embedding, which is the same matrix
+  kAttention,
+  kFfn,
+  kPerLayerInput,
+  kAltUp,
+  kLaurel,
+};
+
+// What a model is packed as.
+struct PackDTypes {
+  kernels::DType matrices = kernels::DType::kBf16;
+  // Groups that are packed otherwise than the table in tensor_groups.cc has it.
+  std::map<MatrixGroup, kernels::DType> others;
+};
+
+// The dtype of a tensor in a model that is packed as `dtypes`; norms and
+// coefficients are always f32.
 kernels::DType PackedDType(const kernels::text::TensorSpec& spec,
-                           kernels::DType pack);
+                           const PackDTypes& dtypes);
 
 struct TensorGroup {
   std::string name;  // "attention", "FFN", …

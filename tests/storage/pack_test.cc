@@ -167,7 +167,7 @@ TEST_P(PackQuantisedTest, EveryMatrixIsNear_AndTheRestIsExact) {
     if (spec.use == TensorUse::kPleTable) continue;
     const auto tensor = (*model)->Lookup()(spec.name);
     ASSERT_TRUE(tensor.ok()) << tensor.status();
-    EXPECT_EQ(tensor->dtype, PackedDType(spec, GetParam()));
+    EXPECT_EQ(tensor->dtype, PackedDType(spec, {GetParam(), {}}));
     const auto source = SourceValues(*(*checkpoint)->Find(spec.name));
     const auto values = PackedValues(*tensor);
     double error = 0, size = 0;
@@ -182,6 +182,22 @@ TEST_P(PackQuantisedTest, EveryMatrixIsNear_AndTheRestIsExact) {
   }
 }
 
+TEST_P(PackQuantisedTest, TheHeadCanHaveAnotherDType) {
+  TempDir dir;
+  PackOptions options;
+  options.source = *SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
+  for (const DType head : {DType::kInt8, DType::kInt4}) {
+    options.target = dir.Unused("packed");
+    options.dtypes = {GetParam(), {{MatrixGroup::kHead, head}}};
+    ASSERT_TRUE(Pack(options).ok());
+    const auto model = PackedModel::Open(options.target, {});
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ((*model)->Lookup()("embed_tokens.weight")->dtype, head);
+    EXPECT_EQ((*model)->Lookup()("layers.0.mlp.up_proj.weight")->dtype,
+              GetParam());
+  }
+}
+
 TEST_P(PackQuantisedTest, GroupsSayWhatIsWhere_AndWhatItCosts) {
   TempDir dir;
   const auto hf = SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
@@ -191,7 +207,8 @@ TEST_P(PackQuantisedTest, GroupsSayWhatIsWhere_AndWhatItCosts) {
   uint64_t bytes = 0;
   for (const TensorGroup& group : (*model)->groups()) {
     bytes += group.bytes;
-    const bool big = group.name == "attention" || group.name == "FFN";
+    const bool big = group.name == "attention" || group.name == "FFN" ||
+                     group.name == "embedding and head";
     const DType dtype = group.name == "norms and coefficients" ? DType::kF32
                         : big                                  ? GetParam()
                                                                : DType::kInt8;

@@ -87,7 +87,7 @@ absl::StatusOr<std::string> PackFolder(const TempDir& dir,
   PackOptions options;
   options.source = hf;
   options.target = dir.Unused("packed");
-  options.dtype = dtype;
+  options.dtypes.matrices = dtype;
   if (auto s = Pack(options); !s.ok()) return s;
   return options.target;
 }

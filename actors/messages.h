@@ -193,6 +193,16 @@ struct StageGauges {
   uint64_t page_bytes = 0;
   uint64_t scratch_bytes = 0;
   int64_t sequences = 0;
+  uint64_t weight_bytes_per_token = 0;  // that a decoded token reads
+};
+
+// Where a step's time went inside its stage. What StepResult::compute_ns has
+// beyond it is all that is small: norms, RoPE, AltUp, checks.
+struct StageTimes {
+  int64_t gemm_ns = 0;  // projections
+  int64_t attention_ns = 0;
+  int64_t head_ns = 0;      // logits
+  int64_t sampling_ns = 0;  // draws and log-probabilities
 };
 
 struct StepResult {
@@ -200,6 +210,7 @@ struct StepResult {
   std::vector<StepRowsResult> sequences;  // in the order of the step's
   int64_t compute_ns = 0;
   StageGauges gauges;
+  StageTimes times;
 };
 
 // Forgets sequences and frees their pages; unknown ones are ignored. Answered
@@ -223,11 +234,23 @@ struct RoleEvent {
 
 // --- Status -----------------------------------------------------------------
 
+// Steps of one kind, added up.
+struct StepTotals {
+  uint64_t steps = 0;
+  uint64_t rows = 0;
+  int64_t wait_ns = 0;        // before them, mostly for PLE rows
+  int64_t round_trip_ns = 0;  // from sending a step to its result
+  int64_t compute_ns = 0;     // of the round trips, inside the stage
+  StageTimes stage;           // of compute_ns
+};
+
 struct SequencerStatus {
   int32_t queued = 0, running = 0, max_queued = 0, max_running = 0;
   uint64_t accepted = 0, refused = 0, completed = 0, cancelled = 0, failed = 0;
   uint64_t steps = 0, prompt_tokens = 0, completion_tokens = 0;
   StageGauges stage;
+  StepTotals prompt_steps;  // with prompt rows, beside decoding or not
+  StepTotals decode_steps;  // all others
 };
 
 struct PleStatus {

@@ -213,6 +213,7 @@ void Put(const StageGauges& in, pb::StageGauges* out) {
   out->set_page_bytes(in.page_bytes);
   out->set_scratch_bytes(in.scratch_bytes);
   out->set_sequences(in.sequences);
+  out->set_weight_bytes_per_token(in.weight_bytes_per_token);
 }
 
 void Put(const StageGauges& in, pb::StageGauges* out, Tensors&) {
@@ -221,8 +222,19 @@ void Put(const StageGauges& in, pb::StageGauges* out, Tensors&) {
 
 bool Get(const pb::StageGauges& in, const Tensors&, StageGauges* out) {
   *out = {in.pages_in_use(), in.pages_total(), in.page_bytes(),
-          in.scratch_bytes(), in.sequences()};
+          in.scratch_bytes(), in.sequences(), in.weight_bytes_per_token()};
   return true;
+}
+
+void Put(const StageTimes& in, pb::StageTimes* out) {
+  out->set_gemm_ns(in.gemm_ns);
+  out->set_attention_ns(in.attention_ns);
+  out->set_head_ns(in.head_ns);
+  out->set_sampling_ns(in.sampling_ns);
+}
+
+void Get(const pb::StageTimes& in, StageTimes* out) {
+  *out = {in.gemm_ns(), in.attention_ns(), in.head_ns(), in.sampling_ns()};
 }
 
 void Put(const StepResult& in, pb::StepResult* out, Tensors&) {
@@ -240,6 +252,7 @@ void Put(const StepResult& in, pb::StepResult* out, Tensors&) {
   }
   out->set_compute_ns(in.compute_ns);
   Put(in.gauges, out->mutable_gauges());
+  Put(in.times, out->mutable_times());
 }
 
 bool Get(const pb::StepResult& in, const Tensors& tensors, StepResult* out) {
@@ -254,6 +267,7 @@ bool Get(const pb::StepResult& in, const Tensors& tensors, StepResult* out) {
     }
   }
   out->compute_ns = in.compute_ns();
+  Get(in.times(), &out->times);
   return Get(in.gauges(), tensors, &out->gauges);
 }
 
@@ -288,6 +302,24 @@ void Put(const StatusQuery&, pb::StatusQuery*, Tensors&) {}
 
 bool Get(const pb::StatusQuery&, const Tensors&, StatusQuery*) { return true; }
 
+void Put(const StepTotals& in, pb::StepTotals* out) {
+  out->set_steps(in.steps);
+  out->set_rows(in.rows);
+  out->set_wait_ns(in.wait_ns);
+  out->set_round_trip_ns(in.round_trip_ns);
+  out->set_compute_ns(in.compute_ns);
+  Put(in.stage, out->mutable_stage());
+}
+
+void Get(const pb::StepTotals& in, StepTotals* out) {
+  out->steps = in.steps();
+  out->rows = in.rows();
+  out->wait_ns = in.wait_ns();
+  out->round_trip_ns = in.round_trip_ns();
+  out->compute_ns = in.compute_ns();
+  Get(in.stage(), &out->stage);
+}
+
 void Put(const SequencerStatus& in, pb::SequencerStatus* out, Tensors&) {
   out->set_queued(in.queued);
   out->set_running(in.running);
@@ -302,6 +334,8 @@ void Put(const SequencerStatus& in, pb::SequencerStatus* out, Tensors&) {
   out->set_prompt_tokens(in.prompt_tokens);
   out->set_completion_tokens(in.completion_tokens);
   Put(in.stage, out->mutable_stage());
+  Put(in.prompt_steps, out->mutable_prompt_steps());
+  Put(in.decode_steps, out->mutable_decode_steps());
 }
 
 bool Get(const pb::SequencerStatus& in, const Tensors& tensors,
@@ -318,6 +352,8 @@ bool Get(const pb::SequencerStatus& in, const Tensors& tensors,
   out->steps = in.steps();
   out->prompt_tokens = in.prompt_tokens();
   out->completion_tokens = in.completion_tokens();
+  Get(in.prompt_steps(), &out->prompt_steps);
+  Get(in.decode_steps(), &out->decode_steps);
   return Get(in.stage(), tensors, &out->stage);
 }
 

@@ -1,6 +1,7 @@
 #include "actors/sequencer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -118,6 +119,7 @@ void SequencerState::Advance() {
   SendReleases();  // before a step that may need the pages
   if (!stage_ || !ple_server_) return;
   Admit();
+  step_clock_.Batch(!running_.empty(), Now());
   if (!step_on_its_way_) SendStep();
   // After the step, so that the next window is read while this one is used.
   const int64_t window = WindowRows();
@@ -244,13 +246,17 @@ void SequencerState::SendStep() {
       PlanStep(candidates, config_.batch, step_number_);
   Step step;
   step.layers = config_.layers;
+  bool has_prompt = false;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i] == 0) continue;
+    has_prompt |= !candidates[i].decoding;
     step.sequences.push_back(sequences_.at(running_[i])->Take(rows[i], Now()));
   }
   if (step.sequences.empty()) return;
   step.number = ++step_number_;
   step_on_its_way_ = true;
+  step_clock_.Sent(std::accumulate(rows.begin(), rows.end(), int64_t{0}),
+                   has_prompt, Now());
   self_->request(stage_, config_.step_timeout, std::move(step))
       .then([this](const StepResult& result) { TakeStep(result); },
             [this, number = step_number_, stage = stage_](caf::error& error) {
@@ -266,6 +272,7 @@ void SequencerState::TakeStep(const StepResult& result) {
   if (result.number != step_number_ || !step_on_its_way_) return;  // of another
   step_on_its_way_ = false;
   ++counters_.steps;
+  step_clock_.Done(result, Now());
   gauges_ = result.gauges;
   std::vector<SequenceId> drawn;
   for (const StepRowsResult& rows : result.sequences) {
@@ -454,6 +461,7 @@ void SequencerState::TakeRoleEvent(const RoleEvent& event,
 void SequencerState::StageLost(const std::string& reason) {
   stage_ = nullptr;
   step_on_its_way_ = false;
+  step_clock_.Lost();
   gauges_ = StageGauges();
   FailAll(Lost(kStage, reason));
   to_release_.clear();  // it took its pages with it
@@ -464,6 +472,8 @@ SequencerStatus SequencerState::Status() const {
   status.queued = static_cast<int32_t>(waiting_.size());
   status.running = static_cast<int32_t>(running_.size());
   status.stage = gauges_;
+  status.prompt_steps = step_clock_.prompt_steps();
+  status.decode_steps = step_clock_.decode_steps();
   return status;
 }
 

@@ -27,6 +27,7 @@
 #include "actors/event_log.h"
 #include "actors/messages.h"
 #include "actors/sequence.h"
+#include "actors/step_clock.h"
 #include "kernels/attention/kv_cache.h"
 
 namespace lapidary {
@@ -112,6 +113,7 @@ class SequencerState {
 
   uint64_t step_number_ = 0;
   bool step_on_its_way_ = false;
+  StepClock step_clock_;
   std::vector<SequenceId> to_release_;
 
   SequencerStatus counters_;  // of it, those that only grow

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/stopwatch.h"
 
 namespace lapidary {
 namespace {
@@ -44,6 +45,7 @@ StageGauges Gauges(const StageState& state) {
   gauges.page_bytes = state.pool->layout().PageBytes();
   gauges.scratch_bytes = state.model->ScratchBytes();
   gauges.sequences = static_cast<int64_t>(state.sequences.size());
+  gauges.weight_bytes_per_token = state.model->WeightBytesPerToken();
   return gauges;
 }
 
@@ -237,8 +239,10 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
   input.ple_dtype = state.config.model->ple_shape().dtype;
   input.output_rows = batch.output_rows;
   input.trim_prefill = state.config.trim_prefill;
+  state.model->ResetTimings();
   state.model->Forward(
       input, [&](int64_t first_output, ConstMatrixView logits) {
+        const kernels::Stopwatch watch(&result.times.sampling_ns);
         for (int64_t i = 0; i < logits.rows; ++i) {
           const Output& output = batch.outputs[first_output + i];
           TakeLogits(state, step.sequences[output.sequence], output.row,
@@ -246,6 +250,11 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
                      result.sequences[output.sequence]);
         }
       });
+  const kernels::text::TextTimings& timings = state.model->timings();
+  result.times.gemm_ns = timings.gemm_ns;
+  result.times.attention_ns = timings.attention_ns;
+  // The model counts the time of the function above as its head's.
+  result.times.head_ns = timings.head_ns - result.times.sampling_ns;
 }
 
 StepResult RunStep(StageState& state, const Step& step) {

@@ -21,6 +21,21 @@ void Fill(const DirectoryStatus& directory, v1::StatusResponse& status) {
   }
 }
 
+void Fill(const StepTotals& totals, v1::StepTimes& times) {
+  const auto milliseconds = [](int64_t nanoseconds) {
+    return static_cast<double>(nanoseconds) * 1e-6;
+  };
+  times.set_steps(totals.steps);
+  times.set_rows(totals.rows);
+  times.set_wait_ms(milliseconds(totals.wait_ns));
+  times.set_round_trip_ms(milliseconds(totals.round_trip_ns));
+  times.set_compute_ms(milliseconds(totals.compute_ns));
+  times.set_gemm_ms(milliseconds(totals.stage.gemm_ns));
+  times.set_attention_ms(milliseconds(totals.stage.attention_ns));
+  times.set_head_ms(milliseconds(totals.stage.head_ns));
+  times.set_sampling_ms(milliseconds(totals.stage.sampling_ns));
+}
+
 void Fill(const SequencerStatus& sequencer, v1::StatusResponse& status) {
   v1::Queue* queue = status.mutable_queue();
   queue->set_queued(sequencer.queued);
@@ -43,6 +58,9 @@ void Fill(const SequencerStatus& sequencer, v1::StatusResponse& status) {
   memory->set_kv_in_use(stage.pages_in_use * stage.page_bytes);
   memory->set_kv_total(stage.pages_total * stage.page_bytes);
   memory->set_scratch(stage.scratch_bytes);
+  memory->set_weights_per_token(stage.weight_bytes_per_token);
+  Fill(sequencer.prompt_steps, *status.mutable_prompt_steps());
+  Fill(sequencer.decode_steps, *status.mutable_decode_steps());
 }
 
 void Fill(const PleStatus& ple, v1::StatusResponse& status) {

@@ -85,6 +85,32 @@ OutputJson ToJson(const v1::Model& model) {
   };
 }
 
+OutputJson ToJson(const v1::StepTimes& times) {
+  return {{"steps", times.steps()},
+          {"rows", times.rows()},
+          {"wait_ms", Rounded(times.wait_ms())},
+          {"round_trip_ms", Rounded(times.round_trip_ms())},
+          {"compute_ms", Rounded(times.compute_ms())},
+          {"gemm_ms", Rounded(times.gemm_ms())},
+          {"attention_ms", Rounded(times.attention_ms())},
+          {"head_ms", Rounded(times.head_ms())},
+          {"sampling_ms", Rounded(times.sampling_ms())}};
+}
+
+OutputJson ToJson(const v1::Memory& memory) {
+  return {{"weights_mapped", memory.weights_mapped()},
+          {"weights_resident", memory.weights_resident()},
+          {"weights_per_token", memory.weights_per_token()},
+          {"kv_in_use", memory.kv_in_use()},
+          {"kv_total", memory.kv_total()},
+          {"kv_pages_in_use", memory.kv_pages_in_use()},
+          {"kv_pages_total", memory.kv_pages_total()},
+          {"kv_page_bytes", memory.kv_page_bytes()},
+          {"ple_block_cache", memory.ple_block_cache()},
+          {"scratch", memory.scratch()},
+          {"process_resident", memory.process_resident()}};
+}
+
 OutputJson ToJson(const v1::StatusResponse& status) {
   OutputJson roles = OutputJson::array();
   for (const v1::Role& role : status.roles()) {
@@ -93,23 +119,12 @@ OutputJson ToJson(const v1::StatusResponse& status) {
                      {"restarts", role.restarts()},
                      {"reason", role.reason()}});
   }
-  const v1::Memory& memory = status.memory();
   const v1::Queue& queue = status.queue();
   const v1::PleCache& ple = status.ple();
   return {
       {"uptime_seconds", Rounded(status.uptime_seconds())},
       {"roles", roles},
-      {"memory",
-       {{"weights_mapped", memory.weights_mapped()},
-        {"weights_resident", memory.weights_resident()},
-        {"kv_in_use", memory.kv_in_use()},
-        {"kv_total", memory.kv_total()},
-        {"kv_pages_in_use", memory.kv_pages_in_use()},
-        {"kv_pages_total", memory.kv_pages_total()},
-        {"kv_page_bytes", memory.kv_page_bytes()},
-        {"ple_block_cache", memory.ple_block_cache()},
-        {"scratch", memory.scratch()},
-        {"process_resident", memory.process_resident()}}},
+      {"memory", ToJson(status.memory())},
       {"queue",
        {{"queued", queue.queued()},
         {"running", queue.running()},
@@ -135,6 +150,8 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"read_us_p50", Rounded(ple.read_us_p50())},
         {"read_us_p99", Rounded(ple.read_us_p99())},
         {"read_us_max", Rounded(ple.read_us_max())}}},
+      {"prompt_steps", ToJson(status.prompt_steps())},
+      {"decode_steps", ToJson(status.decode_steps())},
   };
 }
 

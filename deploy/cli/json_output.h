@@ -18,6 +18,8 @@ OutputJson ToJson(const v1::Token& token);
 OutputJson ToJson(const v1::Usage& usage);
 OutputJson ToJson(const v1::Timings& timings);
 OutputJson ToJson(const v1::Model& model);
+OutputJson ToJson(const v1::StepTimes& times);
+OutputJson ToJson(const v1::Memory& memory);
 OutputJson ToJson(const v1::StatusResponse& status);
 // "eos", "stop_string", "max_tokens", "deadline"
 std::string NameOf(v1::StopReason reason);

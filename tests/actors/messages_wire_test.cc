@@ -79,7 +79,7 @@ StepRows MakeStepRows(uint64_t sequence) {
   return rows;
 }
 
-const StageGauges kGauges{1, 2, 3, 4, 5};
+const StageGauges kGauges{1, 2, 3, 4, 5, 6};
 
 // One of each, no field at its default.
 std::vector<WireMessage> AllMessages() {
@@ -107,6 +107,8 @@ std::vector<WireMessage> AllMessages() {
   sequencer.prompt_tokens = 11;
   sequencer.completion_tokens = 12;
   sequencer.stage = kGauges;
+  sequencer.prompt_steps = {1, 2, 3, 4, 5, {6, 7, 8, 9}};
+  sequencer.decode_steps = {11, 12, 13, 14, 15, {16, 17, 18, 19}};
   PleStatus ple;
   ple.reads = 1;
   ple.rows = 2;
@@ -130,7 +132,7 @@ std::vector<WireMessage> AllMessages() {
       PleRead{{1, 2, 3}, {4, 9}},
       PleRows{absl::AbortedError("why"), MakeTensor(3, 1000)},
       Step{12, {1, 30}, {MakeStepRows(1), MakeStepRows(2)}},
-      StepResult{12, {result, result}, 77, kGauges},
+      StepResult{12, {result, result}, 77, kGauges, {1, 2, 3, 4}},
       Release{{1, 2, 1ull << 40}, true},
       kGauges,
       RoleEvent{"stage", true, 3, "because", kGauges},
@@ -190,6 +192,8 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
             pb::StepRowsResult::descriptor()->field_count());
   EXPECT_EQ(Fields<StageGauges>(),
             pb::StageGauges::descriptor()->field_count());
+  EXPECT_EQ(Fields<StageTimes>(), pb::StageTimes::descriptor()->field_count());
+  EXPECT_EQ(Fields<StepTotals>(), pb::StepTotals::descriptor()->field_count());
   EXPECT_EQ(Fields<Release>(), pb::Release::descriptor()->field_count());
   EXPECT_EQ(Fields<RoleEvent>(), pb::RoleEvent::descriptor()->field_count());
   EXPECT_EQ(Fields<SequencerStatus>(),

@@ -32,6 +32,22 @@ TEST_F(SequencerTest, APromptRunsInChunksThenOneRowAToken) {
   EXPECT_EQ(seen_->stage_log.back(), "release 1");
 }
 
+TEST_F(SequencerTest, StepsAreCountedByKind) {
+  Start();
+  SendAndRun(Request(1, 40, 3));
+  SequencerStatus status;
+  caf::scoped_actor self{system_};
+  self->send(sequencer_, StatusQuery{});
+  sched_.run();
+  self->receive([&](const SequencerStatus& answer) { status = answer; });
+  EXPECT_EQ(status.prompt_steps.steps, 3u);
+  EXPECT_EQ(status.prompt_steps.rows, 40u);
+  EXPECT_EQ(status.prompt_steps.compute_ns, 3 * 1000);
+  EXPECT_EQ(status.decode_steps.steps, 2u);
+  EXPECT_EQ(status.decode_steps.rows, 2u);
+  EXPECT_EQ(status.decode_steps.compute_ns, 2 * 1000);
+}
+
 TEST_F(SequencerTest, APromptsRowsAreOneReadAndATokensRowFollowsTheToken) {
   Start();
   SendAndRun(Request(1, 40, 3));

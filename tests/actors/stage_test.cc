@@ -114,6 +114,19 @@ class StageTest : public testing::Test {
   caf::scoped_actor self_{system_};
 };
 
+TEST_F(StageTest, AStepSaysWhereItsTimeWent) {
+  const StepResult result = Run({Rows(1, 0, {2, 5, 7})});
+  const StageTimes& times = result.times;
+  for (int64_t part : {times.gemm_ns, times.attention_ns, times.head_ns,
+                       times.sampling_ns}) {
+    EXPECT_GT(part, 0);
+  }
+  EXPECT_LE(times.gemm_ns + times.attention_ns + times.head_ns +
+                times.sampling_ns,
+            result.compute_ns);
+  EXPECT_GT(result.gauges.weight_bytes_per_token, 0u);
+}
+
 TEST_F(StageTest, ChunksGiveWhatTheWholePromptGives) {
   const std::vector<int32_t> prompt = {2,  5, 17, 200, 31, 8,
                                        99, 4, 4,  120, 63, 250};

@@ -9,7 +9,6 @@
 #include <limits>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,6 +27,7 @@
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "kernels/parallel.h"
 #include "kernels/text/kv_layout.h"
 #include "storage/packed_model.h"
 #include "storage/tokenizer.h"
@@ -85,7 +85,7 @@ absl::Status Check(const NodeOptions& options) {
 
 int ThreadsOf(const NodeOptions& options) {
   if (options.threads > 0) return options.threads;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return kernels::UsableProcessors();
 }
 
 // Tries what gRPC is going to do, because gRPC does not say why it fails.

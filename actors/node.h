@@ -38,7 +38,7 @@ struct NodeOptions {
   // "host:port"; port 0 takes a free one. Empty: no port is opened.
   std::string listen_address;
 
-  // OpenMP threads of the compute actor. 0: one per processor.
+  // Threads that compute. 0: one per processor.
   int threads = 0;
   // Rows of a step: decoding sequences and prompt chunks together. More rows
   // make prefill faster and each step longer.

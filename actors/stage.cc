@@ -1,7 +1,5 @@
 #include "actors/stage.h"
 
-#include <omp.h>
-
 #include <chrono>
 #include <string>
 #include <unordered_set>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/parallel.h"
 #include "kernels/stopwatch.h"
 
 namespace lapidary {
@@ -50,7 +49,7 @@ StageGauges Gauges(const StageState& state) {
 }
 
 Started Load(StageState& state) {
-  omp_set_num_threads(state.config.threads);  // this thread's team
+  kernels::SetComputeThreads(state.config.threads);
   if (!kernels::GemmSelfTest()) {
     return {absl::InternalError(
                 "oneDNN multiplies wrongly on this CPU (self-test of f32 and "

@@ -25,7 +25,7 @@ struct StageConfig {
   kernels::text::TextModelOptions options;
   int64_t kv_pages = 0;
   bool trim_prefill = true;
-  int threads = 1;  // of OpenMP
+  int threads = 1;  // that compute
 };
 
 struct StageState {

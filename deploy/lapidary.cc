@@ -3,9 +3,7 @@
 #include <vector>
 
 #include "deploy/cli/app.h"
-#include "deploy/cli/openmp_environment.h"
 
 int main(int argc, char** argv) {
-  lapidary::cli::LimitOpenMpSpinning(argv);
   return lapidary::cli::RunApp(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -3,10 +3,8 @@
 #include <vector>
 
 #include "deploy/cli/daemon.h"
-#include "deploy/cli/openmp_environment.h"
 
 int main(int argc, char** argv) {
-  lapidary::cli::LimitOpenMpSpinning(argv);
   return lapidary::cli::RunDaemon(
       std::vector<std::string>(argv + 1, argv + argc));
 }

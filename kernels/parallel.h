@@ -1,34 +1,75 @@
-// Loops over independent rows, by the threads of the caller's OpenMP team.
+// The compute threads of this process: one team, whose members share the work
+// of whoever calls.
+//
+//   SetComputeThreads(2);                        // of the calling thread
+//   ParallelFor(rows, [&](int64_t row) { … });   // rows are independent
+//
+// A member that has nothing to do spins for a moment, so that the next piece of
+// work finds it awake, and then sleeps: idle costs nothing. Where the team is as
+// large as the machine, each member but the caller keeps to a processor of its
+// own. A caller that finds the team at another's work does its own alone.
 #ifndef LAPIDARY_KERNELS_PARALLEL_H_
 #define LAPIDARY_KERNELS_PARALLEL_H_
 
-#include <omp.h>
-
+#include <atomic>
 #include <cstdint>
+
+#include "absl/functional/function_ref.h"
 
 namespace lapidary::kernels {
 
-// Calls body(i) for i in [0, count), each once, in any order; alone where
-// there is one row, since waking a team costs more than a row.
-template <class Body>
-void ParallelFor(int64_t count, const Body& body) {
-#pragma omp parallel for schedule(static) if (count > 1)
-  for (int64_t i = 0; i < count; ++i) body(i);
-}
+// The processors that this process may use.
+int UsableProcessors();
+
+// How many threads work for the calling thread, itself among them, from now on;
+// at least 1. Unless set: UsableProcessors().
+void SetComputeThreads(int threads);
+int ComputeThreads();
+
+// Calls body(thread, threads) once for each thread in [0, threads), the caller
+// being thread 0, and returns when all have returned. `threads` is
+// ComputeThreads(), or 1. From inside a body: 1.
+void RunTeam(absl::FunctionRef<void(int thread, int threads)> body);
 
 // Calls body(first, last) with ranges that make up [0, count): one for each
 // thread, each in one piece, so that a thread reads its part of a matrix front
 // to back; alone unless `worth_a_team`.
 template <class Body>
 void ParallelRanges(int64_t count, bool worth_a_team, const Body& body) {
-#pragma omp parallel if (worth_a_team && count > 1)
-  {
-    const int64_t threads = omp_get_num_threads();
-    const int64_t thread = omp_get_thread_num();
+  if (!worth_a_team || count <= 1) {
+    if (count > 0) body(0, count);
+    return;
+  }
+  RunTeam([&](int thread, int threads) {
     const int64_t first = count * thread / threads;
     const int64_t last = count * (thread + 1) / threads;
     if (first < last) body(first, last);
+  });
+}
+
+// Calls body(i) for i in [0, count), each once, in any order; alone where
+// there is one, since waking a team costs more than a row.
+template <class Body>
+void ParallelFor(int64_t count, const Body& body) {
+  ParallelRanges(count, count > 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) body(i);
+  });
+}
+
+// Calls body(thread, i) for i in [0, count), each once, whichever thread is free
+// next: for tasks of uneven length.
+template <class Body>
+void ParallelTasks(int64_t count, const Body& body) {
+  if (count <= 1) {
+    if (count > 0) body(0, 0);
+    return;
   }
+  std::atomic<int64_t> next{0};
+  RunTeam([&](int thread, int /*threads*/) {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+      body(thread, i);
+    }
+  });
 }
 
 }  // namespace lapidary::kernels

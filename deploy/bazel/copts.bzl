@@ -14,5 +14,4 @@ LAPIDARY_COPTS = [
 # order.
 KERNEL_COPTS = LAPIDARY_COPTS + [
     "-O3",
-    "-fopenmp",
 ]

@@ -58,18 +58,14 @@ cc_library(
     linkopts = ["-lcaf_core", "-pthread"],
 )
 
-# oneDNN, on Debian built with OpenMP.
+# oneDNN, on Debian built with OpenMP, whose runtime float_product.cc calls.
 cc_library(
     name = "onednn",
     defines = _PACKAGES,
-    linkopts = ["-ldnnl"],
-    deps = [":openmp"],
-)
-
-# Only the runtime: a library with OpenMP pragmas also has KERNEL_COPTS.
-cc_library(
-    name = "openmp",
-    linkopts = ["-fopenmp"],
+    linkopts = [
+        "-ldnnl",
+        "-lgomp",
+    ],
 )
 
 cc_library(

@@ -77,9 +77,8 @@ struct Product {
   MatrixView outputs;
 };
 
-// oneDNN's engine, the primitives made so far and scratch memory: one for each
-// compute thread, used by that thread alone. Primitives remember the OpenMP
-// thread count of their creation: set it before the first MatMul.
+// The primitives made so far and scratch memory: one for each caller, used by
+// that thread alone and the team that works for it (parallel.h).
 class GemmContext {
  public:
   GemmContext();

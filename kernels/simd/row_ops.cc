@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/parallel.h"
+
 // Highway compiles this file once for each instruction set; the order counts.
 // clang-format off
 #undef HWY_TARGET_INCLUDE
@@ -242,10 +244,9 @@ void ToBf16(const float* x, int64_t n, uint16_t* out) {
 }
 
 void RowsToBf16(ConstMatrixView rows, uint16_t* out) {
-#pragma omp parallel for if (rows.rows > 1)
-  for (int64_t r = 0; r < rows.rows; ++r) {
+  ParallelFor(rows.rows, [&](int64_t r) {
     ToBf16(rows.row(r), rows.cols, out + r * rows.cols);
-  }
+  });
 }
 
 void FromBf16(const uint16_t* x, float scale, int64_t n, float* out) {

@@ -1,7 +1,5 @@
 #include "kernels/text/layer.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -149,17 +147,16 @@ void Attend(const LayerPlace& place, const TextBatch& batch,
       c.layer_types[place.layer] == LayerType::kSliding ? c.sliding_window : 0;
   const int64_t group_width = shape.group() * c.head_dim;
   step->scores.resize(
-      std::max<size_t>(step->scores.size(), omp_get_max_threads()));
+      std::max<size_t>(step->scores.size(), ComputeThreads()));
   const int64_t tasks = query.rows * c.num_key_value_heads;
-#pragma omp parallel for schedule(dynamic) if (tasks > 1)
-  for (int64_t task = 0; task < tasks; ++task) {
+  ParallelTasks(tasks, [&](int thread, int64_t task) {
     const int64_t row = task / c.num_key_value_heads;
     const int64_t kv_head = task % c.num_key_value_heads;
     const RowPlace& at = step->places[state.live_rows[row]];
     thread_local std::vector<KvRun> runs;
     step->kv.VisibleRuns(index, batch.sequences[at.sequence], at.first_row,
                          at.position, window, &runs);
-    std::vector<float>& scores = step->scores[omp_get_thread_num()];
+    std::vector<float>& scores = step->scores[thread];
     const int64_t seen = at.position + 1;
     const size_t needed =
         shape.group() * (window > 0 ? std::min(window, seen) : seen);
@@ -167,7 +164,7 @@ void Attend(const LayerPlace& place, const TextBatch& batch,
     AttendHeadGroup(shape, kv_head, query.row(row) + kv_head * group_width,
                     runs, scores.data(),
                     context.row(row) + kv_head * group_width);
-  }
+  });
 }
 
 // (c) W_o of the attention of W_q an.

@@ -57,7 +57,7 @@ struct Step {
   std::vector<float> predicted_storage;
   ScratchMatrix normed, laurel_low, laurel, query, key, value, context,
       attended, hidden, gate, up, per_layer_input, per_layer_gate, logits;
-  std::vector<std::vector<float>> scores;  // one for each OpenMP thread
+  std::vector<std::vector<float>> scores;  // one for each compute thread
 
   // A view for streams of `rows` rows, with room behind the last stream for
   // GemmCapacity(rows) rows.

@@ -7,9 +7,8 @@
 // turns with the products. A large batch's limit is the arithmetic, for which
 // the best product of the same run stands. Medians of ROUNDS (default 20).
 
-#include <omp.h>
-
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +19,7 @@
 
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/parallel.h"
 #include "kernels/quant/product.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/tensor.h"
@@ -91,9 +91,12 @@ struct Weights {
 // Reads `bytes` by all threads; the sum keeps the compiler from leaving it out.
 uint64_t ReadAll(const uint64_t* data, size_t bytes) {
   const auto words = static_cast<int64_t>(bytes / sizeof(uint64_t));
-  uint64_t sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-  for (int64_t i = 0; i < words; ++i) sum += data[i];
+  std::atomic<uint64_t> sum{0};
+  ParallelRanges(words, true, [&](int64_t first, int64_t last) {
+    uint64_t part = 0;
+    for (int64_t i = first; i < last; ++i) part += data[i];
+    sum += part;
+  });
   return sum;
 }
 
@@ -158,7 +161,7 @@ int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 20;
   std::printf(
       "N 8192, K 2048, %d threads, %s, int8 and int4 by %s, %d rounds\n",
-      omp_get_max_threads(), lapidary::kernels::VectorTarget(),
+      lapidary::kernels::ComputeThreads(), lapidary::kernels::VectorTarget(),
       lapidary::kernels::ProductKernelsInUse().name, rounds);
   lapidary::kernels::Report(DType::kInt4, rounds);
   lapidary::kernels::Report(DType::kInt8, rounds);

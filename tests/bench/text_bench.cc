@@ -6,9 +6,8 @@
 // memory's bandwidth, which is read in the same run, between the tokens.
 // Medians; "reference" is a plain read of the mapped weights by all threads.
 
-#include <omp.h>
-
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -17,7 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/gemm/weight_layout.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/parallel.h"
 #include "kernels/simd/row_ops.h"
 #include "storage/packed_model.h"
 #include "tests/support/text_runner.h"
@@ -46,9 +47,12 @@ class ReferenceRead {
 
   double Run() {
     const auto start = Clock::now();
-    uint64_t total = 0;
-#pragma omp parallel for reduction(+ : total) schedule(static)
-    for (size_t i = 0; i < words_; ++i) total += data_[i];
+    std::atomic<uint64_t> total{0};
+    kernels::ParallelRanges(words_, true, [&](int64_t first, int64_t last) {
+      uint64_t part = 0;
+      for (int64_t i = first; i < last; ++i) part += data_[i];
+      total += part;
+    });
     const double seconds = SecondsSince(start);
     sink_ = total;
     return words_ * 8 / seconds / 1e9;
@@ -87,10 +91,11 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
   const PackedModel* packed = &(*runner)->packed();
   const auto head = packed->Lookup()("embed_tokens.weight");
   ReferenceRead reference(
-      head->data, head->shape[0] * head->shape[1] * SizeOf(head->dtype));
+      head->data, *kernels::WeightMatrixBytes(head->dtype, head->shape[0],
+                                          head->shape[1]));
   reference.Run();  // brings the pages in
   std::printf("%s, %s weights, %d threads, vectors %s\n", folder.c_str(),
-              kernels::NameOf(packed->dtype()), omp_get_max_threads(),
+              kernels::NameOf(packed->dtype()), kernels::ComputeThreads(),
               kernels::VectorTarget());
 
   const auto ids = SomeIds(prompt, model->config().vocab_size_per_layer_input);

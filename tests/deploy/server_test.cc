@@ -156,27 +156,6 @@ TEST(Lapidaryd, HuggingFaceFolder_IsToldToBePacked) {
   EXPECT_THAT(program.err(), HasSubstr("pack it first: lapidary pack"));
 }
 
-std::string EnvironmentOf(pid_t process) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/environ");
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-TEST(Lapidaryd, ComputeThreads_SpinShortlyUnlessTheEnvironmentSays) {
-  // Tests are run with an environment that says something.
-  unsetenv("OMP_WAIT_POLICY");
-  unsetenv("GOMP_SPINCOUNT");
-  Server server;
-  EXPECT_THAT(EnvironmentOf(server.program().pid()),
-              HasSubstr("GOMP_SPINCOUNT=20000"));
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
-  Program passive({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0"});
-  ASSERT_TRUE(passive.WaitForOutput([](const std::string& out) {
-    return out.find("listening") != std::string::npos;
-  })) << passive.err();
-  EXPECT_THAT(EnvironmentOf(passive.pid()),
-              testing::Not(HasSubstr("GOMP_SPINCOUNT")));
-}
-
 TEST(Lapidaryd, Sigterm_LetsTheRunningRequestFinish) {
   Server server;
   Program run({kLapidary, "run", server.flag(), "Hello", "--ignore-eos",

@@ -4,8 +4,6 @@
 
 #include "kernels/quant/product.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,6 +14,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/half.h"
+#include "kernels/parallel.h"
 #include "kernels/quant/quant_layout.h"
 #include "kernels/quant/quantize.h"
 #include "tests/kernels/quant/noise.h"
@@ -167,10 +166,10 @@ class ProductTest : public testing::TestWithParam<const ProductKernels*> {
   void SetUp() override { UseProductKernelsForTest(GetParam()); }
   void TearDown() override {
     UseProductKernelsForTest(UsableProductKernels().front());
-    omp_set_num_threads(threads_);
+    SetComputeThreads(threads_);
   }
 
-  const int threads_ = omp_get_max_threads();
+  const int threads_ = ComputeThreads();
 };
 
 INSTANTIATE_TEST_SUITE_P(Kernels, ProductTest,
@@ -225,10 +224,10 @@ TEST_P(ProductTest, AnyNumberOfThreads_GivesTheSame) {
   for (DType dtype : {DType::kInt8, DType::kInt4}) {
     const Weights w(dtype, kN, kK);
     const auto x = Inputs(33, kK);
-    omp_set_num_threads(1);
+    SetComputeThreads(1);
     const auto one = Multiply(w.matrix, x.data(), 33);
     for (int threads : {2, 3, 7}) {
-      omp_set_num_threads(threads);
+      SetComputeThreads(threads);
       ASSERT_EQ(Multiply(w.matrix, x.data(), 33), one) << threads;
     }
   }

@@ -2,8 +2,6 @@
 // the same to the bit whatever its company, its prompt's chunks, the threads,
 // the kernels and after a replay; and near those of the exact weights.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/parallel.h"
 #include "kernels/quant/product.h"
 #include "kernels/text/model.h"
 #include "tests/support/text_golden.h"
@@ -41,7 +40,7 @@ class QuantisedModelTest : public testing::TestWithParam<DType> {
     folder_ = *packed;
     runner_ = Open(/*trim_prefill=*/true);
   }
-  void TearDown() override { omp_set_num_threads(threads_); }
+  void TearDown() override { kernels::SetComputeThreads(threads_); }
 
   std::unique_ptr<TextRunner> Open(bool trim_prefill) {
     TextRunnerOptions options;
@@ -59,7 +58,7 @@ class QuantisedModelTest : public testing::TestWithParam<DType> {
   TempDir dir_;
   std::string folder_;
   std::unique_ptr<TextRunner> runner_;
-  const int threads_ = omp_get_max_threads();
+  const int threads_ = kernels::ComputeThreads();
 };
 
 INSTANTIATE_TEST_SUITE_P(DTypes, QuantisedModelTest,
@@ -78,10 +77,10 @@ TEST_P(QuantisedModelTest, AnyChunkingOfThePrompt_GivesTheSameBits) {
 
 TEST_P(QuantisedModelTest, AnyNumberOfThreads_GivesTheSameBits) {
   const auto ids = SomeIds(40, 2);
-  omp_set_num_threads(1);
+  kernels::SetComputeThreads(1);
   const LogitRows one = All(ids, 16);
   for (int threads : {2, 3}) {
-    omp_set_num_threads(threads);
+    kernels::SetComputeThreads(threads);
     EXPECT_TRUE(All(ids, 16) == one) << threads << " threads";
   }
 }

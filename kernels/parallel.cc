@@ -1,0 +1,187 @@
+#include "kernels/parallel.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lapidary::kernels {
+namespace {
+
+// How long a thread spins before it sleeps: longer than what a step does
+// between two products, shorter than anyone would notice in a process list.
+// Going to sleep and being woken costs 25-40 us (a futex), spinning 0.2 us.
+constexpr std::chrono::microseconds kSpin{100};
+constexpr int kSpinsPerClockRead = 32;
+
+void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// A number that one thread changes and others wait for.
+class Signal {
+ public:
+  uint32_t value() const { return value_.load(std::memory_order_acquire); }
+
+  void Set(uint32_t value) {
+    value_.store(value, std::memory_order_seq_cst);
+    Wake();
+  }
+
+  // Returns what is left.
+  uint32_t CountDown() {
+    const uint32_t left = value_.fetch_sub(1, std::memory_order_seq_cst) - 1;
+    if (left == 0) Wake();
+    return left;
+  }
+
+  // Returns when done(value()), after some spinning and then some sleep.
+  template <class Done>
+  void WaitUntil(const Done& done) {
+    if (Spin(done)) return;
+    for (;;) {
+      sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      const uint32_t seen = value_.load(std::memory_order_seq_cst);
+      if (!done(seen)) Futex(FUTEX_WAIT_PRIVATE, seen);
+      sleepers_.fetch_sub(1, std::memory_order_seq_cst);
+      if (done(value())) return;
+    }
+  }
+
+ private:
+  template <class Done>
+  bool Spin(const Done& done) const {
+    const auto start = std::chrono::steady_clock::now();
+    do {
+      for (int i = 0; i < kSpinsPerClockRead; ++i) {
+        if (done(value())) return true;
+        Relax();
+      }
+    } while (std::chrono::steady_clock::now() - start < kSpin);
+    return false;
+  }
+
+  void Wake() {
+    if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+      Futex(FUTEX_WAKE_PRIVATE, INT_MAX);
+    }
+  }
+
+  void Futex(int operation, uint32_t argument) {
+    static_assert(sizeof(value_) == sizeof(uint32_t));
+    syscall(SYS_futex, &value_, operation, argument, nullptr, nullptr, 0);
+  }
+
+  alignas(64) std::atomic<uint32_t> value_{0};
+  std::atomic<uint32_t> sleepers_{0};
+};
+
+// True in a thread that does a share of a team's work.
+thread_local bool in_team = false;
+thread_local int threads_wanted = 0;  // 0: never set
+
+using Body = absl::FunctionRef<void(int, int)>;
+
+class Team {
+ public:
+  // Never destroyed: its members may outlive every other static.
+  static Team& Get() {
+    static Team* team = new Team;
+    return *team;
+  }
+
+  // False, having done nothing, where the team is at another's work.
+  bool Run(int threads, Body body) {
+    std::unique_lock<std::mutex> lock(owner_, std::try_to_lock);
+    if (!lock.owns_lock()) return false;
+    while (members_ < threads - 1) StartMember();
+    body_ = &body;
+    threads_ = threads;
+    left_.Set(members_);
+    turn_.Set(turn_.value() + 1);
+    in_team = true;
+    body(0, threads);
+    in_team = false;
+    left_.WaitUntil([](uint32_t left) { return left == 0; });
+    return true;
+  }
+
+ private:
+  void StartMember() {
+    const int index = ++members_;
+    std::thread member([this, index, turn = turn_.value()] {
+      in_team = true;
+      Serve(index, turn);
+    });
+    Pin(index, &member);
+    member.detach();
+  }
+
+  // One processor for each, if there are as many: the scheduler otherwise puts
+  // two on one for milliseconds at a time. A smaller team shares the machine
+  // with others, who may want the same processor.
+  static void Pin(int index, std::thread* member) {
+    cpu_set_t usable;
+    if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return;
+    if (threads_wanted != CPU_COUNT(&usable)) return;
+    int at = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (!CPU_ISSET(cpu, &usable) || at++ != index) continue;
+      cpu_set_t own;
+      CPU_ZERO(&own);
+      CPU_SET(cpu, &own);
+      pthread_setaffinity_np(member->native_handle(), sizeof(own), &own);
+      return;
+    }
+  }
+
+  void Serve(int index, uint32_t turn) {
+    for (;; ++turn) {
+      turn_.WaitUntil([turn](uint32_t now) { return now != turn; });
+      // Members beyond a smaller team's size only report.
+      if (index < threads_) (*body_)(index, threads_);
+      left_.CountDown();
+    }
+  }
+
+  std::mutex owner_;
+  // What follows is the owner's; members read it between turn_ and left_.
+  int members_ = 0;  // threads started, the caller not among them
+  const Body* body_ = nullptr;
+  int threads_ = 0;
+  Signal turn_;  // grows by one with each piece of work
+  Signal left_;  // members that have not finished it
+};
+
+}  // namespace
+
+int UsableProcessors() {
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return 1;
+  return std::max(1, CPU_COUNT(&usable));
+}
+
+void SetComputeThreads(int threads) { threads_wanted = std::max(1, threads); }
+
+int ComputeThreads() {
+  if (threads_wanted == 0) threads_wanted = UsableProcessors();
+  return threads_wanted;
+}
+
+void RunTeam(absl::FunctionRef<void(int thread, int threads)> body) {
+  const int threads = in_team ? 1 : ComputeThreads();
+  if (threads == 1 || !Team::Get().Run(threads, body)) body(0, 1);
+}
+
+}  // namespace lapidary::kernels

@@ -50,6 +50,7 @@ StageGauges Gauges(const StageState& state) {
 
 Started Load(StageState& state) {
   kernels::SetComputeThreads(state.config.threads);
+  kernels::PinComputeThreads();  // this actor's thread does nothing else
   if (!kernels::GemmSelfTest()) {
     return {absl::InternalError(
                 "oneDNN multiplies wrongly on this CPU (self-test of f32 and "

@@ -91,6 +91,23 @@ class Signal {
 thread_local bool in_team = false;
 thread_local int threads_wanted = 0;  // 0: never set
 
+std::vector<int> UsableCpus() {
+  std::vector<int> cpus;
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &usable)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+void PinThread(pthread_t thread, int cpu) {
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  CPU_SET(cpu, &own);
+  pthread_setaffinity_np(thread, sizeof(own), &own);
+}
+
 using Body = absl::FunctionRef<void(int, int)>;
 
 class Team {
@@ -117,6 +134,13 @@ class Team {
     return true;
   }
 
+  // Member i keeps to cpus[i], from now on.
+  void Pin(const std::vector<int>& cpus) {
+    const std::lock_guard<std::mutex> lock(owner_);
+    cpus_ = cpus;
+    for (size_t i = 0; i < handles_.size(); ++i) PinMember(i + 1);
+  }
+
  private:
   void StartMember() {
     const int index = ++members_;
@@ -124,26 +148,13 @@ class Team {
       in_team = true;
       Serve(index, turn);
     });
-    Pin(index, &member);
-    member.detach();
+    handles_.push_back(member.native_handle());
+    PinMember(index);
+    member.detach();  // it never ends, so its handle stays valid
   }
 
-  // One processor for each, if there are as many: the scheduler otherwise puts
-  // two on one for milliseconds at a time. A smaller team shares the machine
-  // with others, who may want the same processor.
-  static void Pin(int index, std::thread* member) {
-    cpu_set_t usable;
-    if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return;
-    if (threads_wanted != CPU_COUNT(&usable)) return;
-    int at = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &usable) || at++ != index) continue;
-      cpu_set_t own;
-      CPU_ZERO(&own);
-      CPU_SET(cpu, &own);
-      pthread_setaffinity_np(member->native_handle(), sizeof(own), &own);
-      return;
-    }
+  void PinMember(size_t index) {
+    if (index < cpus_.size()) PinThread(handles_[index - 1], cpus_[index]);
   }
 
   void Serve(int index, uint32_t turn) {
@@ -158,6 +169,8 @@ class Team {
   std::mutex owner_;
   // What follows is the owner's; members read it between turn_ and left_.
   int members_ = 0;  // threads started, the caller not among them
+  std::vector<pthread_t> handles_;  // [members_]
+  std::vector<int> cpus_;           // by member, the caller first
   const Body* body_ = nullptr;
   int threads_ = 0;
   Signal turn_;  // grows by one with each piece of work
@@ -167,9 +180,10 @@ class Team {
 }  // namespace
 
 int UsableProcessors() {
-  cpu_set_t usable;
-  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) return 1;
-  return std::max(1, CPU_COUNT(&usable));
+  // Asked once: a pinned thread sees one processor only.
+  static const int processors =
+      std::max<int>(1, static_cast<int>(UsableCpus().size()));
+  return processors;
 }
 
 void SetComputeThreads(int threads) { threads_wanted = std::max(1, threads); }
@@ -177,6 +191,13 @@ void SetComputeThreads(int threads) { threads_wanted = std::max(1, threads); }
 int ComputeThreads() {
   if (threads_wanted == 0) threads_wanted = UsableProcessors();
   return threads_wanted;
+}
+
+void PinComputeThreads() {
+  const std::vector<int> cpus = UsableCpus();
+  if (static_cast<int>(cpus.size()) != ComputeThreads()) return;
+  Team::Get().Pin(cpus);
+  PinThread(pthread_self(), cpus[0]);
 }
 
 void RunTeam(absl::FunctionRef<void(int thread, int threads)> body) {

@@ -5,9 +5,8 @@
 //   ParallelFor(rows, [&](int64_t row) { … });   // rows are independent
 //
 // A member that has nothing to do spins for a moment, so that the next piece of
-// work finds it awake, and then sleeps: idle costs nothing. Where the team is as
-// large as the machine, each member but the caller keeps to a processor of its
-// own. A caller that finds the team at another's work does its own alone.
+// work finds it awake, and then sleeps: idle costs nothing. A caller that finds
+// the team at another's work does its own alone.
 #ifndef LAPIDARY_KERNELS_PARALLEL_H_
 #define LAPIDARY_KERNELS_PARALLEL_H_
 
@@ -25,6 +24,14 @@ int UsableProcessors();
 // at least 1. Unless set: UsableProcessors().
 void SetComputeThreads(int threads);
 int ComputeThreads();
+
+// Keeps the calling thread to the first processor that it may use, and the
+// other members each to one of the others, if there are as many processors as
+// ComputeThreads(); otherwise does nothing. Unpinned, two members share a
+// processor for milliseconds at a time: whoever wakes the other draws it to its
+// own. For a thread that does nothing but compute: threads that it started
+// afterwards would keep to its processor too.
+void PinComputeThreads();
 
 // Calls body(thread, threads) once for each thread in [0, threads), the caller
 // being thread 0, and returns when all have returned. `threads` is

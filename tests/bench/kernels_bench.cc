@@ -159,6 +159,7 @@ void Report(DType dtype, int rounds) {
 int main(int argc, char** argv) {
   using lapidary::kernels::DType;
   const int rounds = argc > 1 ? std::max(1, std::atoi(argv[1])) : 20;
+  lapidary::kernels::PinComputeThreads();
   std::printf(
       "N 8192, K 2048, %d threads, %s, int8 and int4 by %s, %d rounds\n",
       lapidary::kernels::ComputeThreads(), lapidary::kernels::VectorTarget(),

@@ -87,6 +87,7 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
     std::fprintf(stderr, "%s\n", runner.status().ToString().c_str());
     return 1;
   }
+  kernels::PinComputeThreads();
   auto* model = (*runner)->model();
   const PackedModel* packed = &(*runner)->packed();
   const auto head = packed->Lookup()("embed_tokens.weight");

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <thread>
 
 #include "gtest/gtest.h"
@@ -9,20 +10,24 @@
 
 namespace lapidary {
 
-const std::string& PackedNano() {
-  static const TempDir* const dir = new TempDir();
-  static const std::string* const folder = [] {
-    auto packed = PackFolder(*dir, "deploy/models/nano", kernels::DType::kF32);
-    EXPECT_TRUE(packed.ok()) << packed.status();
+const std::string& PackedNano(kernels::DType dtype) {
+  static const TempDir* const dir = [] {
     std::atexit([] { delete dir; });
-    return new std::string(packed.value_or(""));
+    return new TempDir();
   }();
-  return *folder;
+  static auto* const folders = new std::map<kernels::DType, std::string>();
+  std::string& folder = (*folders)[dtype];
+  if (folder.empty()) {
+    auto packed = PackFolder(*dir, "deploy/models/nano", dtype);
+    EXPECT_TRUE(packed.ok()) << packed.status();
+    folder = packed.value_or("");
+  }
+  return folder;
 }
 
-NodeOptions NanoOptions() {
+NodeOptions NanoOptions(kernels::DType dtype) {
   NodeOptions options;
-  options.model_folder = PackedNano();
+  options.model_folder = PackedNano(dtype);
   options.threads = 1;
   options.kv_memory_bytes = size_t{64} << 20;
   options.ple.direct_io = false;

@@ -10,15 +10,16 @@
 
 #include "actors/node.h"
 #include "grpcpp/grpcpp.h"
+#include "kernels/tensor.h"
 #include "proto/lapidary/v1/lapidary.grpc.pb.h"
 
 namespace lapidary {
 
-// The bundled model, packed once a process (f32).
-const std::string& PackedNano();
+// The bundled model, packed once a process and dtype.
+const std::string& PackedNano(kernels::DType dtype = kernels::DType::kF32);
 
 // Small and quiet; listens on no port.
-NodeOptions NanoOptions();
+NodeOptions NanoOptions(kernels::DType dtype = kernels::DType::kF32);
 
 // Started with `options`; the test fails if it does not start.
 std::unique_ptr<Node> StartNode(const NodeOptions& options);

@@ -67,8 +67,9 @@ v1::Prompt SomePrompt(Random& random) {
       prompt.set_text("The owl is an animal. In German it is");
       break;
     case 3: {
+      const bool long_one = random() % 3 == 0;
       const int length =
-          random() % 3 == 0 ? Between(random, 300, 700) : Between(random, 2, 80);
+          long_one ? Between(random, 300, 700) : Between(random, 2, 80);
       prompt.mutable_ids()->add_ids(2);
       for (int i = 1; i < length; ++i) {
         prompt.mutable_ids()->add_ids(Between(random, 4, 3000));

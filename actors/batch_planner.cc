@@ -3,41 +3,117 @@
 #include <algorithm>
 
 namespace lapidary {
+namespace {
+
+// What prompts may take of one step.
+struct Room {
+  int64_t rows = 0;
+  double ns = 0;  // beyond the decode step; checked only if `timed`
+  bool timed = false;
+};
+
+Room RoomForPrompts(int64_t decode_rows, const BatchLimits& limits,
+                    const StepCost& cost) {
+  Room room;
+  room.rows = limits.max_rows - decode_rows;
+  if (decode_rows == 0) return room;
+  room.timed = true;
+  room.ns = (limits.max_slowdown - 1) * cost.DecodeNs(decode_rows);
+  // At most twice what was seen lately: a row may seem free that was hidden
+  // behind the weights' way from memory, and many of them are not.
+  room.rows = std::min(room.rows, std::max(kFirstPromptRows,
+                                           2 * cost.widest_beside_decode()));
+  return room;
+}
+
+// The next chunk of `candidate`, so large that it fills the block of rows that
+// `rows` rows have begun.
+int64_t Chunk(int64_t rows, int64_t left, int64_t room) {
+  return std::min({kRowBlock - rows % kRowBlock, left, room});
+}
+
+void ShareAmongPrompts(absl::Span<const Candidate> candidates,
+                       int64_t decode_rows, Room room, const StepCost& cost,
+                       std::vector<int64_t>& rows) {
+  std::vector<int64_t> served;
+  for (const Candidate& candidate : candidates) {
+    served.push_back(candidate.served);
+  }
+  int64_t granted = 0;
+  while (granted < room.rows) {
+    size_t next = candidates.size();
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (candidates[i].decoding || rows[i] == candidates[i].ready_rows) {
+        continue;
+      }
+      if (next == candidates.size() || served[i] < served[next]) next = i;
+    }
+    if (next == candidates.size()) return;
+    const Candidate& candidate = candidates[next];
+    const int64_t chunk =
+        Chunk(decode_rows + granted, candidate.ready_rows - rows[next],
+              room.rows - granted);
+    if (room.timed) {
+      room.ns -= static_cast<double>(chunk) *
+                 cost.PromptRowNs(candidate.kind,
+                                  static_cast<double>(candidate.position),
+                                  /*beside_decode=*/true);
+      if (room.ns < 0 && granted >= kFewestPromptRows) return;
+    }
+    rows[next] += chunk;
+    served[next] += chunk * candidate.row_charge;
+    granted += chunk;
+  }
+}
+
+}  // namespace
 
 std::vector<int64_t> PlanStep(absl::Span<const Candidate> candidates,
-                              const BatchLimits& limits, uint64_t turn) {
+                              const BatchLimits& limits, const StepCost& cost) {
   std::vector<int64_t> rows(candidates.size(), 0);
-  std::vector<size_t> prompts;  // that could still take rows
-  int64_t room = limits.max_rows;
+  int64_t decode_rows = 0;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates[i].ready_rows == 0) continue;
-    if (!candidates[i].decoding) {
-      prompts.push_back(i);
-    } else if (room > 0) {
-      rows[i] = 1;
-      --room;
+    if (!candidates[i].decoding || candidates[i].ready_rows == 0 ||
+        decode_rows == limits.max_rows) {
+      continue;
     }
+    rows[i] = 1;
+    ++decode_rows;
   }
-  if (room < limits.max_rows) {
-    room = std::min(room, limits.prompt_rows_beside_decode);
-  }
-  if (prompts.empty()) return rows;
-  std::rotate(prompts.begin(), prompts.begin() + turn % prompts.size(),
-              prompts.end());
-  while (room > 0 && !prompts.empty()) {
-    const int64_t share =
-        std::max<int64_t>(1, room / static_cast<int64_t>(prompts.size()));
-    std::vector<size_t> unfilled;
-    for (size_t i : prompts) {
-      const int64_t more =
-          std::min({share, candidates[i].ready_rows - rows[i], room});
-      rows[i] += more;
-      room -= more;
-      if (rows[i] < candidates[i].ready_rows) unfilled.push_back(i);
-    }
-    prompts.swap(unfilled);
-  }
+  if (decode_rows > 0 && cost.WantsDecodeStep(decode_rows)) return rows;
+  ShareAmongPrompts(candidates, decode_rows,
+                    RoomForPrompts(decode_rows, limits, cost), cost, rows);
   return rows;
+}
+
+StepShape ShapeOf(absl::Span<const Candidate> candidates,
+                  absl::Span<const int64_t> rows) {
+  StepShape shape;
+  double positions = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].decoding) {
+      shape.decode_rows += rows[i];
+      continue;
+    }
+    shape.prompt_rows[static_cast<size_t>(candidates[i].kind)] += rows[i];
+    positions += static_cast<double>(rows[i]) *
+                 (static_cast<double>(candidates[i].position) +
+                  static_cast<double>(rows[i]) / 2);
+  }
+  const int64_t prompt = shape.all_prompt_rows();
+  if (prompt > 0) shape.context = positions / static_cast<double>(prompt);
+  return shape;
+}
+
+double PromptNs(int64_t rows, int64_t decode_rows, const BatchLimits& limits,
+                const StepCost& cost) {
+  const double row_ns =
+      cost.PromptRowNs(PromptKind::kContinued, static_cast<double>(rows) / 2,
+                       /*beside_decode=*/decode_rows > 0);
+  const double all_ns = static_cast<double>(rows) * row_ns;
+  if (decode_rows == 0) return all_ns;
+  // The share of the steps' time that is the prompts'.
+  return all_ns * limits.max_slowdown / std::max(0.1, limits.max_slowdown - 1);
 }
 
 }  // namespace lapidary

@@ -1,10 +1,13 @@
 // Which rows the next step runs: one for every sequence that is decoding, and
-// prompt chunks in what room is left.
+// chunks of prompts in what is left.
 //
-// Decoding goes first, so that running answers keep their pace; prompts that
-// wait share the room equally, so that a long one does not hold up a short one.
-// No sequence waits for ever: room for prompts is always left, and what does
-// not divide evenly goes to another prompt at each step.
+// Nobody decodes: prompts fill the step. Else the step may take so many times
+// what it would take without prompts (`max_slowdown`), by the costs that were
+// measured, and never so little that prompts starve. The answers do not depend
+// on where a prompt is cut.
+//
+// Prompts share their rows by weight: each chunk goes to whoever had least, so
+// that a long one does not hold up a short one, and nobody waits for ever.
 #ifndef LAPIDARY_ACTORS_BATCH_PLANNER_H_
 #define LAPIDARY_ACTORS_BATCH_PLANNER_H_
 
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "actors/step_cost.h"
 
 namespace lapidary {
 
@@ -20,18 +24,42 @@ struct Candidate {
   bool decoding = false;
   // Rows whose PLE rows have arrived; 0 or 1 while decoding.
   int64_t ready_rows = 0;
+  // Of a prompt: what for, rows that were run before, and what it was served so
+  // far, in rows; each row that it gets now counts `row_charge`, which is less
+  // for those who are to get more.
+  PromptKind kind = PromptKind::kContinued;
+  int64_t position = 0;
+  int64_t served = 0;
+  int64_t row_charge = 1;
 };
 
 struct BatchLimits {
   int64_t max_rows = 512;
-  // Prompt rows in a step that also decodes: bounds how long the next token of
-  // a running answer can take.
-  int64_t prompt_rows_beside_decode = 256;
+  // How many times longer a step may take for the prompts in it, ≥ 1: the pace
+  // of running answers while prompts arrive, at the cost of the prompts'.
+  double max_slowdown = 2.5;
 };
 
-// Rows for each candidate, in [0, ready_rows]. `turn` is the step's number.
+// Kernels work in blocks of so many rows: a step of whole ones wastes nothing.
+inline constexpr int64_t kRowBlock = 16;
+// Prompt rows in a step that also decodes: at least so many whatever the costs
+// are, and at most so many before any are known.
+inline constexpr int64_t kFewestPromptRows = kRowBlock;
+inline constexpr int64_t kFirstPromptRows = 64;
+
+// Rows for each candidate, in [0, ready_rows].
 std::vector<int64_t> PlanStep(absl::Span<const Candidate> candidates,
-                              const BatchLimits& limits, uint64_t turn);
+                              const BatchLimits& limits, const StepCost& cost);
+
+// What the cost model is told of such a step.
+StepShape ShapeOf(absl::Span<const Candidate> candidates,
+                  absl::Span<const int64_t> rows);
+
+// Nanoseconds that `rows` rows of a prompt take when it has the prompts' share
+// of each step to itself, beside `decode_rows` ≥ 0 decoding rows; 0 while
+// nothing is known.
+double PromptNs(int64_t rows, int64_t decode_rows, const BatchLimits& limits,
+                const StepCost& cost);
 
 }  // namespace lapidary
 

@@ -60,6 +60,11 @@ absl::Status Check(const NodeOptions& options) {
         "max_running is ", options.max_running,
         ", it must be in [1, max_batch_rows = ", options.max_batch_rows, "]"));
   }
+  if (!(options.max_slowdown >= 1 && options.max_slowdown <= 1000)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_slowdown is ", options.max_slowdown,
+                     ", it must be in [1, 1000]"));
+  }
   if (options.max_queued < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "max_queued is ", options.max_queued, ", it must be at least 1"));
@@ -241,6 +246,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   sequencer.layers = layers;
   sequencer.kv_layout = kv_layout;
   sequencer.batch.max_rows = options.max_batch_rows;
+  sequencer.batch.max_slowdown = options.max_slowdown;
   sequencer.max_running = options.max_running;
   sequencer.max_queued = options.max_queued;
 

@@ -45,6 +45,10 @@ struct NodeOptions {
   int64_t max_batch_rows = 512;
   // Sequences in the batch at once. At most max_batch_rows.
   int max_running = 64;
+  // How many times longer a step that also decodes may take for the prompts in
+  // it, ≥ 1. Less keeps running answers at their pace, more makes the first
+  // tokens of new ones come sooner.
+  double max_slowdown = 2.5;
   // Requests that wait for a place; more are refused.
   int max_queued = 1024;
   // Memory for keys and values. Address space at first: the kernel backs a

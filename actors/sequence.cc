@@ -87,6 +87,17 @@ int64_t Sequence::ready_rows() const {
   return window.first + window.rows.dim(0) - computed_;
 }
 
+Candidate Sequence::AsCandidate() const {
+  Candidate candidate;
+  candidate.decoding = decoding();
+  candidate.ready_rows = ready_rows();
+  candidate.kind = request.task == Task::kScore ? PromptKind::kScored
+                                                : PromptKind::kContinued;
+  candidate.position = computed_;
+  candidate.served = served;
+  return candidate;
+}
+
 StepRows Sequence::Take(int64_t rows, Time now) {
   if (!first_step_.has_value()) first_step_ = now;
   const int64_t end = computed_ + rows;
@@ -110,6 +121,7 @@ StepRows Sequence::Take(int64_t rows, Time now) {
     step.sample = end == known_positions();
   }
   in_step_ = rows;
+  if (!decoding()) served += rows;
   return step;
 }
 

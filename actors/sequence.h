@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "actors/batch_planner.h"
 #include "actors/messages.h"
 
 namespace lapidary {
@@ -44,6 +45,8 @@ class Sequence {
   void RowsArrived(int64_t first, kernels::Tensor rows, Time now);
   int64_t ready_rows() const;
 
+  // What the planner must know of it.
+  Candidate AsCandidate() const;
   // The next `rows` rows, as the stage takes them. They are then on their way
   // until StepDone.
   StepRows Take(int64_t rows, Time now);
@@ -58,6 +61,7 @@ class Sequence {
   // Kept by the sequencer.
   bool running = false;
   int64_t pages = 0;
+  int64_t served = 0;  // Candidate::served
 
  private:
   struct Window {

@@ -111,8 +111,21 @@ void SequencerState::Admit() {
     waiting_.pop_front();
     pages_reserved_ += next.pages;
     next.running = true;
+    // It starts level with whoever had least: what others were served before
+    // it came is no debt to it.
+    next.served = LeastServed();
     running_.push_back(next.request.sequence);
   }
+}
+
+int64_t SequencerState::LeastServed() const {
+  std::optional<int64_t> least;
+  for (SequenceId id : running_) {
+    const Sequence& sequence = *sequences_.at(id);
+    if (sequence.decoding()) continue;
+    least = std::min(least.value_or(sequence.served), sequence.served);
+  }
+  return least.value_or(0);
 }
 
 void SequencerState::Advance() {
@@ -138,8 +151,10 @@ int64_t SequencerState::WindowRows() const {
   }
   if (prompts == 0) return config_.max_window;
   // Each prompt has one window in use and one on its way.
-  return std::clamp<int64_t>(config_.prompt_rows_ahead / (2 * prompts), 1,
-                             config_.max_window);
+  const int64_t share = std::clamp<int64_t>(
+      config_.prompt_rows_ahead / (2 * prompts), 1, config_.max_window);
+  // A step's rows of one prompt come from one window: let it end with a block.
+  return share < kRowBlock ? share : share - share % kRowBlock;
 }
 
 void SequencerState::FetchPromptRows(Sequence& sequence, int64_t window) {
@@ -237,13 +252,12 @@ void SequencerState::SendStep() {
   std::vector<Candidate> candidates;
   for (SequenceId id : running_) {
     const Sequence& sequence = *sequences_.at(id);
-    candidates.push_back({sequence.decoding(), sequence.ready_rows()});
+    candidates.push_back(sequence.AsCandidate());
     // Its row is on its way, and soon here: a step without it would cost it a
     // whole step.
     if (sequence.decoding() && sequence.ready_rows() == 0) return;
   }
-  const std::vector<int64_t> rows =
-      PlanStep(candidates, config_.batch, step_number_);
+  const std::vector<int64_t> rows = PlanStep(candidates, config_.batch, cost_);
   Step step;
   step.layers = config_.layers;
   bool has_prompt = false;
@@ -253,6 +267,7 @@ void SequencerState::SendStep() {
     step.sequences.push_back(sequences_.at(running_[i])->Take(rows[i], Now()));
   }
   if (step.sequences.empty()) return;
+  step_shape_ = ShapeOf(candidates, rows);
   step.number = ++step_number_;
   step_on_its_way_ = true;
   step_clock_.Sent(std::accumulate(rows.begin(), rows.end(), int64_t{0}),
@@ -274,6 +289,7 @@ void SequencerState::TakeStep(const StepResult& result) {
   ++counters_.steps;
   step_clock_.Done(result, Now());
   gauges_ = result.gauges;
+  cost_.Learn(step_shape_, result.compute_ns);
   std::vector<SequenceId> drawn;
   for (const StepRowsResult& rows : result.sequences) {
     Sequence* sequence = Find(rows.sequence);

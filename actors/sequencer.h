@@ -28,6 +28,7 @@
 #include "actors/messages.h"
 #include "actors/sequence.h"
 #include "actors/step_clock.h"
+#include "actors/step_cost.h"
 #include "kernels/attention/kv_cache.h"
 
 namespace lapidary {
@@ -74,6 +75,8 @@ class SequencerState {
   // rows for the next: whatever is due.
   void Advance();
   void Admit();
+  // Of the prompts that run.
+  int64_t LeastServed() const;
   absl::Status CheckDoor(const Sequence& sequence) const;
 
   void FetchPromptRows(Sequence& sequence, int64_t window);
@@ -114,6 +117,8 @@ class SequencerState {
   uint64_t step_number_ = 0;
   bool step_on_its_way_ = false;
   StepClock step_clock_;
+  StepShape step_shape_;  // of the step on its way
+  StepCost cost_;
   std::vector<SequenceId> to_release_;
 
   SequencerStatus counters_;  // of it, those that only grow

@@ -75,6 +75,11 @@ void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Section("Clients");
   flags->Integer("max-running", "Requests that are answered at once.", 1, 65536,
                  &max_running_);
+  flags->Number("max-slowdown",
+                "While prompts arrive, tokens of running answers may come so "
+                "many times slower; from 1, which gives prompts as little as "
+                "can be, up. Without it 2.5.",
+                &max_slowdown_);
   flags->Integer("max-queued",
                  "Requests that may wait; more are refused with "
                  "RESOURCE_EXHAUSTED.",
@@ -97,6 +102,7 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
   options.threads = static_cast<int>(threads_);
   options.max_batch_rows = max_batch_rows_;
   options.max_running = static_cast<int>(max_running_);
+  if (max_slowdown_) options.max_slowdown = *max_slowdown_;
   options.max_queued = static_cast<int>(max_queued_);
   options.default_max_tokens = static_cast<int32_t>(default_max_tokens_);
   options.kv_dtype =

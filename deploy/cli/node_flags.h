@@ -4,6 +4,7 @@
 #define LAPIDARY_DEPLOY_CLI_NODE_FLAGS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -33,6 +34,7 @@ class NodeFlags {
   int64_t threads_ = options_.threads;
   int64_t max_batch_rows_ = options_.max_batch_rows;
   int64_t max_running_ = options_.max_running;
+  std::optional<float> max_slowdown_;
   int64_t max_queued_ = options_.max_queued;
   int64_t default_max_tokens_ = options_.default_max_tokens;
   std::string kv_dtype_ = "f32";

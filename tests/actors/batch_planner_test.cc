@@ -10,60 +10,192 @@ namespace {
 
 using Rows = std::vector<int64_t>;
 
-Candidate Decoding() { return {true, 1}; }
-Candidate Prompt(int64_t ready) { return {false, ready}; }
+Candidate Decoding() {
+  Candidate candidate;
+  candidate.decoding = true;
+  candidate.ready_rows = 1;
+  return candidate;
+}
+
+Candidate Prompt(int64_t ready) {
+  Candidate candidate;
+  candidate.ready_rows = ready;
+  return candidate;
+}
 
 int64_t Sum(const Rows& rows) {
   return std::accumulate(rows.begin(), rows.end(), int64_t{0});
 }
 
-TEST(BatchPlannerTest, ALonePromptFillsTheStep) {
-  const std::vector<Candidate> candidates = {Prompt(2000)};
-  EXPECT_EQ(PlanStep(candidates, {512, 256}, 0), Rows({512}));
+// A machine whose decode steps take 60 ms and whose prompt rows take `row_ms`;
+// prompts of `widest` rows were seen beside decoding ones.
+StepCost Machine(double row_ms, int64_t widest = 512) {
+  StepCost cost;
+  StepShape shape;
+  for (int64_t rows = 1; rows <= 64; rows *= 2) {
+    shape.decode_rows = rows;
+    cost.Learn(shape, 60000000);
+  }
+  shape.prompt_rows[0] = widest;
+  cost.Learn(shape, 60000000 + static_cast<int64_t>(widest * row_ms * 1e6));
+  return cost;
 }
 
-TEST(BatchPlannerTest, DecodingGoesFirstAndBoundsPromptRows) {
-  const std::vector<Candidate> candidates = {Prompt(2000), Decoding(),
-                                             Decoding()};
-  EXPECT_EQ(PlanStep(candidates, {512, 256}, 0), Rows({256, 1, 1}));
-  EXPECT_EQ(PlanStep(candidates, {100, 256}, 0), Rows({98, 1, 1}));
+BatchLimits Limits(int64_t max_rows = 512, double max_slowdown = 2.5) {
+  BatchLimits limits;
+  limits.max_rows = max_rows;
+  limits.max_slowdown = max_slowdown;
+  return limits;
+}
+
+// Runs `steps` steps over prompts that never end, and adds up their rows.
+Rows Share(std::vector<Candidate> candidates, const BatchLimits& limits,
+           const StepCost& cost, int steps) {
+  Rows total(candidates.size(), 0);
+  for (int step = 0; step < steps; ++step) {
+    const Rows rows = PlanStep(candidates, limits, cost);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      total[i] += rows[i];
+      candidates[i].served += rows[i] * candidates[i].row_charge;
+    }
+  }
+  return total;
+}
+
+TEST(BatchPlannerTest, ALonePromptFillsTheStep) {
+  EXPECT_EQ(PlanStep({Prompt(2000)}, Limits(), StepCost()), Rows({512}));
+  EXPECT_EQ(PlanStep({Prompt(2000)}, Limits(), Machine(2)), Rows({512}));
+}
+
+TEST(BatchPlannerTest, PromptRowsTakeTheirShareOfTheStepsTime) {
+  // 1.5 × 60 ms at 1 ms a row: 90 rows, in whole blocks with the decoding ones.
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding(), Decoding()}, Limits(),
+                     Machine(1)),
+            Rows({78, 1, 1}));
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding(), Decoding()}, Limits(512, 2),
+                     Machine(1)),
+            Rows({46, 1, 1}));
+}
+
+TEST(BatchPlannerTest, CostlyRowsStillMakeProgress) {
+  const Rows rows =
+      PlanStep({Prompt(2000), Decoding()}, Limits(), Machine(1000));
+  EXPECT_GE(rows[0], kFewestPromptRows);
+  EXPECT_EQ(Sum(rows) % kRowBlock, 0);
+  EXPECT_LE(Sum(rows), 2 * kRowBlock);
+}
+
+TEST(BatchPlannerTest, ASlowdownOfOneStillMakesProgress) {
+  EXPECT_GE(PlanStep({Prompt(2000), Decoding()}, Limits(512, 1), Machine(1))[0],
+            kFewestPromptRows);
+}
+
+TEST(BatchPlannerTest, FreeRowsAreTriedInStepsOfTwice) {
+  EXPECT_EQ(
+      PlanStep({Prompt(2000), Decoding()}, Limits(), Machine(0.001, 40))[0],
+      80);
+  EXPECT_EQ(
+      PlanStep({Prompt(2000), Decoding()}, Limits(), Machine(0.001, 400))[0],
+      511);
+}
+
+TEST(BatchPlannerTest, AnUnknownDecodeStepIsMeasuredFirst) {
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding()}, Limits(), StepCost()),
+            Rows({0, 1}));
+}
+
+TEST(BatchPlannerTest, UnknownRowsBeginSmall) {
+  StepCost cost;
+  StepShape shape;
+  shape.decode_rows = 1;
+  cost.Learn(shape, 60000000);
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding()}, Limits(), cost),
+            Rows({kFirstPromptRows, 1}));
+}
+
+TEST(BatchPlannerTest, LaterRowsCostMore) {
+  StepCost cost = Machine(1);
+  StepShape shape;
+  shape.decode_rows = 1;
+  shape.prompt_rows[0] = 100;
+  for (int position = 0; position < 16000; position += 500) {
+    shape.context = position;
+    cost.Learn(shape, 60000000 + (1000000 + position * 100) * 100);
+  }
+  Candidate late = Prompt(2000);
+  late.position = 16000;
+  const int64_t early =
+      PlanStep({Prompt(2000), Decoding()}, Limits(), cost)[0];
+  EXPECT_LT(PlanStep({late, Decoding()}, Limits(), cost)[0], early / 2 + 16);
+}
+
+TEST(BatchPlannerTest, TheRowLimitHoldsForAllRows) {
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding(), Decoding()}, Limits(48),
+                     Machine(0.01)),
+            Rows({46, 1, 1}));
 }
 
 TEST(BatchPlannerTest, PromptsShareAndShortOnesLeaveTheirRoom) {
-  const std::vector<Candidate> candidates = {Prompt(2000), Prompt(10),
-                                             Prompt(2000)};
-  const Rows rows = PlanStep(candidates, {512, 256}, 0);
+  const Rows rows =
+      PlanStep({Prompt(2000), Prompt(10), Prompt(2000)}, Limits(), StepCost());
   EXPECT_EQ(rows[1], 10);
   EXPECT_EQ(Sum(rows), 512);
-  EXPECT_EQ(rows[0], rows[2]);
-}
-
-TEST(BatchPlannerTest, WhatDoesNotDivideGoesToEachPromptInTurn) {
-  const std::vector<Candidate> candidates(3, Prompt(100));
-  Rows total(3, 0);
-  for (uint64_t turn = 0; turn < 3; ++turn) {
-    const Rows rows = PlanStep(candidates, {4, 4}, turn);
-    EXPECT_EQ(Sum(rows), 4);
-    for (size_t i = 0; i < 3; ++i) total[i] += rows[i];
-  }
-  EXPECT_EQ(total, Rows({4, 4, 4}));
+  EXPECT_LE(std::abs(rows[0] - rows[2]), kRowBlock);
 }
 
 TEST(BatchPlannerTest, MorePromptsThanRoomAllGetTheirTurn) {
-  const std::vector<Candidate> candidates(10, Prompt(1));
-  Rows total(10, 0);
-  for (uint64_t turn = 0; turn < 10; ++turn) {
-    const Rows rows = PlanStep(candidates, {3, 3}, turn);
-    EXPECT_EQ(Sum(rows), 3);
-    for (size_t i = 0; i < 10; ++i) total[i] += rows[i];
-  }
-  EXPECT_EQ(total, Rows(10, 3));
+  const std::vector<Candidate> candidates(10, Prompt(1000));
+  EXPECT_EQ(Share(candidates, Limits(48), StepCost(), 10), Rows(10, 48));
+}
+
+TEST(BatchPlannerTest, RowsGoByCharge) {
+  std::vector<Candidate> candidates(3, Prompt(1000));
+  candidates[0].row_charge = 1;
+  candidates[1].row_charge = 2;
+  candidates[2].row_charge = 4;
+  EXPECT_EQ(Share(candidates, Limits(112), StepCost(), 20),
+            Rows({64 * 20, 32 * 20, 16 * 20}));
+}
+
+TEST(BatchPlannerTest, ScoredRowsAreCountedAtTheirOwnCost) {
+  StepCost cost = Machine(1);
+  StepShape shape;
+  shape.decode_rows = 1;
+  shape.prompt_rows[1] = 100;
+  cost.Learn(shape, 60000000 + 100 * 3000000);
+  Candidate scored = Prompt(2000);
+  scored.kind = PromptKind::kScored;
+  // 90 ms are worth 30 rows of 3 ms; the fewest that a step has end its second
+  // block of 16.
+  EXPECT_EQ(PlanStep({scored, Decoding()}, Limits(), cost)[0], 31);
+  EXPECT_EQ(PlanStep({Prompt(2000), Decoding()}, Limits(), cost)[0], 79);
 }
 
 TEST(BatchPlannerTest, NothingReadyIsAnEmptyStep) {
-  const std::vector<Candidate> candidates = {Prompt(0), {true, 0}};
-  EXPECT_EQ(Sum(PlanStep(candidates, {512, 256}, 5)), 0);
-  EXPECT_TRUE(PlanStep({}, {512, 256}, 0).empty());
+  Candidate waiting = Decoding();
+  waiting.ready_rows = 0;
+  EXPECT_EQ(Sum(PlanStep({Prompt(0), waiting}, Limits(), Machine(1))), 0);
+  EXPECT_TRUE(PlanStep({}, Limits(), Machine(1)).empty());
+}
+
+TEST(BatchPlannerTest, AStepIsDescribedByItsRows) {
+  Candidate scored = Prompt(100);
+  scored.kind = PromptKind::kScored;
+  scored.position = 1000;
+  const StepShape shape =
+      ShapeOf({Decoding(), Prompt(100), scored}, {1, 20, 60});
+  EXPECT_EQ(shape.decode_rows, 1);
+  EXPECT_EQ(shape.prompt_rows[0], 20);
+  EXPECT_EQ(shape.prompt_rows[1], 60);
+  EXPECT_EQ(shape.context, (20 * 10 + 60 * 1030) / 80.0);
+}
+
+TEST(BatchPlannerTest, APromptTakesLongerBesideDecodingRows) {
+  const StepCost cost = Machine(1);
+  EXPECT_NEAR(PromptNs(2000, 0, Limits(), cost), 2000e6, 1e6);
+  // 1.5 of 2.5 parts of the time are the prompts'.
+  EXPECT_NEAR(PromptNs(2000, 4, Limits(), cost), 2000e6 * 2.5 / 1.5, 1e6);
+  EXPECT_EQ(PromptNs(2000, 4, Limits(), StepCost()), 0);
 }
 
 }  // namespace

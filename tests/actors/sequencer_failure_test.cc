@@ -36,7 +36,7 @@ TEST_F(SequencerTest, CompleteAnswersEndWithTheirStopString) {
 TEST_F(SequencerTest, ADamagedRowFailsItsOwnSequenceOnly) {
   Start();
   HoldSteps();
-  for (SequenceId id : {1, 2}) Send(Request(id, 4, 3));
+  for (SequenceId id : {1, 2}) Send(Request(id, 4, 5));
   sched_.run();
   AnswerStep();
   while (seen_->steps.back().sequences.size() < 2) AnswerStep();

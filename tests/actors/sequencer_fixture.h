@@ -69,8 +69,8 @@ class SequencerTest : public testing::Test {
     config_.layers = {0, kLayers};
     config_.kv_layout.kv_width = 4;
     config_.kv_layout.layers = {{0, 0}};  // one page for 64 positions
-    config_.batch = {16, 8};
-    config_.max_running = 4;
+    config_.batch.max_rows = 16;
+    config_.max_running = 5;
     config_.max_queued = 3;
     config_.log = [](absl::string_view) {};
   }

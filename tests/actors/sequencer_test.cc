@@ -1,4 +1,5 @@
 // The steps and reads that the sequencer sends for what its clients ask.
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -83,26 +84,71 @@ TEST_F(SequencerTest, AllDecodingSequencesShareOneRead) {
 }
 
 TEST_F(SequencerTest, DecodingGoesOnBesideALongPrompt) {
+  config_.batch.max_rows = 512;
   Start();
   HoldSteps();
   SendAndRun(Request(1, 4, 20));
   AnswerStep();  // 1 decodes from now on
-  Send(Request(2, 40, 20));
+  Send(Request(2, 2000, 20));
   sched_.run();
+  AnswerStep();  // without prompt rows: now it is known what decoding takes
+  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{1, 1}, {2, 64}}));
   AnswerStep();
-  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{1, 1}, {2, 8}}));
-  AnswerStep();
-  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{1, 1}, {2, 8}}));
+  EXPECT_EQ(seen_->tokens[1].size(), 3u);
+}
+
+// A stage whose decode steps take 60 ms and whose prompt rows take 1 ms.
+StepResult Timed(Seen& seen, const Step& step) {
+  StepResult result = Answer(seen, step);
+  result.compute_ns = 0;
+  for (const StepRows& rows : step.sequences) {
+    result.compute_ns = std::max<int64_t>(
+        result.compute_ns, rows.token_ids.size() == 1 ? 60000000 : 0);
+  }
+  for (const StepRows& rows : step.sequences) {
+    if (rows.token_ids.size() > 1) {
+      result.compute_ns += 1000000 * rows.token_ids.size();
+    }
+  }
+  return result;
+}
+
+TEST_F(SequencerTest, PromptRowsBesideDecodingFollowWhatStepsTook) {
+  config_.batch.max_rows = 512;
+  Start();
+  HoldSteps();
+  for (SequenceId id : {1, 2, 3, 4}) Send(Request(id, 4, 200));
+  sched_.run();
+  for (int i = 0; i < 10; ++i) {
+    AnswerStepWith(Timed(*seen_, seen_->steps.back()));
+  }
+  SendAndRun(Request(5, 2000, 1));
+  const size_t before = seen_->steps.size();
+  while (seen_->ended.count(5) == 0) {
+    AnswerStepWith(Timed(*seen_, seen_->steps.back()));
+  }
+  std::vector<size_t> chunks;
+  for (size_t i = before; i < seen_->steps.size(); ++i) {
+    const RowMap rows = RowsOf(seen_->steps[i]);
+    for (SequenceId id : {1, 2, 3, 4}) EXPECT_EQ(rows.count(id), 1u);
+    if (rows.count(5) != 0) chunks.push_back(rows.at(5));
+  }
+  // 60 rows until it is known that 1.5 × 60 ms are worth 90; with 4 decoding
+  // rows 5 blocks of 16 have the room.
+  EXPECT_EQ(chunks.front(), 64u);
+  EXPECT_EQ(chunks[1], 76u);
+  EXPECT_EQ(chunks[chunks.size() - 2], 76u);
 }
 
 TEST_F(SequencerTest, PromptsShareAStepEqually) {
+  config_.batch.max_rows = 32;
   Start();
   HoldSteps();
   SendAndRun(Request(1, 100, 5));
   Send(Request(2, 100, 5));
   sched_.run();
   AnswerStep();
-  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{1, 8}, {2, 8}}));
+  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{1, 16}, {2, 16}}));
 }
 
 TEST_F(SequencerTest, EosEndsTheAnswer) {

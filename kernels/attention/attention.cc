@@ -10,6 +10,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention/attention.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 // clang-format on
 
@@ -42,57 +43,148 @@ HWY_INLINE float MulAdd1(float a, float b, float sum) {
   return hn::GetLane(hn::MulAdd(hn::Set(d, a), hn::Set(d, b), hn::Set(d, sum)));
 }
 
-// scores[h · stride] = query_h · key for kHeads query heads at once, so that a
-// key is loaded once.
-template <int kHeads, typename T>
-HWY_INLINE void Score(const float* query, const T* key, int64_t head_dim,
-                      int64_t stride, float* scores) {
+// Keys that are scored at once: with four heads their sums fill half of the
+// registers, and the sums of all lanes are made by one tree for all of them.
+constexpr int kKeysTogether = 4;
+constexpr int kSums = 4 * kKeysTogether;
+
+// How many rows ahead of the ones in use to ask for more.
+constexpr int64_t kRowsAhead = 8;
+
+// Values of so many positions stay in the L1 cache while their columns are
+// summed up, group after group.
+constexpr int64_t kBlock = 32;
+
+HWY_INLINE void PrefetchBytes(const std::byte* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) hwy::Prefetch(from + at);
+}
+
+// The sum of the lanes of each of kSums vectors, neighbours first.
+HWY_INLINE void SumLanes(hn::Vec<F>* v, float* sums) {
   const F d;
-  const int64_t lanes = hn::Lanes(d);
-  hn::Vec<F> sums[kHeads];
-  for (int h = 0; h < kHeads; ++h) sums[h] = hn::Zero(d);
-  int64_t i = 0;
-  for (; i + lanes <= head_dim; i += lanes) {
-    const auto k = Widen(d, key + i);
-    for (int h = 0; h < kHeads; ++h) {
-      sums[h] = hn::MulAdd(hn::LoadU(d, query + h * head_dim + i), k, sums[h]);
+  int count = kSums;
+#if HWY_TARGET != HWY_SCALAR  // which has one lane
+  for (size_t width = hn::Lanes(d); width > 1; width /= 2) {
+    count /= 2;
+    for (int i = 0; i < count; ++i) {
+      const auto low = v[2 * i], high = v[2 * i + 1];
+      v[i] = hn::Add(hn::ConcatEven(d, high, low), hn::ConcatOdd(d, high, low));
     }
   }
-  for (int h = 0; h < kHeads; ++h) {
-    float sum = hn::GetLane(hn::SumOfLanes(d, sums[h]));
-    for (int64_t j = i; j < head_dim; ++j) {
-      sum = MulAdd1(query[h * head_dim + j], Widen1(key + j), sum);
+#endif
+  for (int i = 0; i < count; ++i) hn::StoreU(v[i], d, sums + i * hn::Lanes(d));
+}
+
+// scores[h · stride + i] = query_h · key_i for kHeads query heads and
+// kKeysTogether keys, `keys[i]` each; what a pair's score is does not depend on
+// the others.
+template <int kHeads, typename T>
+HWY_INLINE void Score(const float* query, const T* const* keys,
+                      int64_t head_dim, float* sums) {
+  const F d;
+  const int64_t lanes = hn::Lanes(d);
+  hn::Vec<F> v[kSums];
+  for (int i = 0; i < kSums; ++i) v[i] = hn::Zero(d);
+  int64_t at = 0;
+  for (; at + lanes <= head_dim; at += lanes) {
+    hn::Vec<F> k[kKeysTogether];
+    for (int i = 0; i < kKeysTogether; ++i) k[i] = Widen(d, keys[i] + at);
+    for (int h = 0; h < kHeads; ++h) {
+      const auto q = hn::LoadU(d, query + h * head_dim + at);
+      for (int i = 0; i < kKeysTogether; ++i) {
+        v[h * kKeysTogether + i] =
+            hn::MulAdd(q, k[i], v[h * kKeysTogether + i]);
+      }
     }
-    scores[h * stride] = sum;
+  }
+  SumLanes(v, sums);
+  for (; at < head_dim; ++at) {
+    for (int h = 0; h < kHeads; ++h) {
+      for (int i = 0; i < kKeysTogether; ++i) {
+        float& sum = sums[h * kKeysTogether + i];
+        sum = MulAdd1(query[h * head_dim + at], Widen1(keys[i] + at), sum);
+      }
+    }
   }
 }
 
-// Columns [at, at + kVectors vectors) of the context of kHeads query heads,
-// held in registers over all positions.
+// Scores of all keys of `runs`.
+//   scores  [kHeads][stride]
+template <int kHeads, typename T>
+void ScoreRuns(const float* query, absl::Span<const KvRun> runs,
+               int64_t kv_width, int64_t offset, int64_t head_dim,
+               int64_t stride, float* scores) {
+  HWY_ALIGN float sums[kSums];
+  for (size_t r = 0; r < runs.size(); ++r) {
+    const KvRun& run = runs[r];
+    const T* first = reinterpret_cast<const T*>(run.keys) + offset;
+    for (int64_t p = 0; p < run.count; p += kKeysTogether) {
+      const T* keys[kKeysTogether];
+      for (int64_t i = 0; i < kKeysTogether; ++i) {
+        keys[i] = first + std::min(p + i, run.count - 1) * kv_width;
+        const int64_t ahead = p + i + kRowsAhead;
+        const T* next = nullptr;
+        if (ahead < run.count) {
+          next = first + ahead * kv_width;
+        } else if (r + 1 < runs.size() && ahead - run.count < kRowsAhead) {
+          next = reinterpret_cast<const T*>(runs[r + 1].keys) + offset +
+                 (ahead - run.count) * kv_width;
+        }
+        if (next != nullptr) {
+          PrefetchBytes(reinterpret_cast<const std::byte*>(next),
+                        head_dim * sizeof(T));
+        }
+      }
+      Score<kHeads, T>(query, keys, head_dim, sums);
+      const int64_t count = std::min<int64_t>(kKeysTogether, run.count - p);
+      for (int h = 0; h < kHeads; ++h) {
+        for (int64_t i = 0; i < count; ++i) {
+          scores[h * stride + i] = sums[h * kKeysTogether + i];
+        }
+      }
+      scores += count;
+    }
+  }
+}
+
+// Values of a few positions, and those that come after them.
+struct Block {
+  const std::byte* values;  // of the head, at the first position
+  int64_t count;
+  const std::byte* next;  // null: none
+  int64_t next_count;
+};
+
+// Adds a block to columns [at, at + kVectors vectors) of the context of kHeads
+// query heads, position by position, and asks for the same columns of the next.
+//   weights  [kHeads][stride]
 template <int kHeads, int kVectors, typename T>
-HWY_INLINE void SumColumns(absl::Span<const KvRun> runs, int64_t kv_width,
-                           int64_t offset, int64_t at, int64_t head_dim,
-                           int64_t stride, const float* weights,
-                           float* context) {
+HWY_INLINE void AddColumns(const Block& block, int64_t kv_width, int64_t at,
+                           int64_t head_dim, int64_t stride,
+                           const float* weights, float* context) {
   const F d;
   const int64_t lanes = hn::Lanes(d);
   hn::Vec<F> sums[kHeads][kVectors];
   for (int h = 0; h < kHeads; ++h) {
-    for (int v = 0; v < kVectors; ++v) sums[h][v] = hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) {
+      sums[h][v] = hn::LoadU(d, context + h * head_dim + at + v * lanes);
+    }
   }
-  const float* weight = weights;
-  for (const KvRun& run : runs) {
-    const T* value = reinterpret_cast<const T*>(run.values) + offset + at;
-    for (int64_t p = 0; p < run.count; ++p, ++weight, value += kv_width) {
-      hn::Vec<F> columns[kVectors];
+  const T* value = reinterpret_cast<const T*>(block.values) + at;
+  const T* next = reinterpret_cast<const T*>(block.next) + at;
+  for (int64_t p = 0; p < block.count; ++p, value += kv_width) {
+    if (p < block.next_count) {
+      PrefetchBytes(reinterpret_cast<const std::byte*>(next + p * kv_width),
+                    kVectors * lanes * sizeof(T));
+    }
+    hn::Vec<F> columns[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      columns[v] = Widen(d, value + v * lanes);
+    }
+    for (int h = 0; h < kHeads; ++h) {
+      const auto w = hn::Set(d, weights[h * stride + p]);
       for (int v = 0; v < kVectors; ++v) {
-        columns[v] = Widen(d, value + v * lanes);
-      }
-      for (int h = 0; h < kHeads; ++h) {
-        const auto w = hn::Set(d, weight[h * stride]);
-        for (int v = 0; v < kVectors; ++v) {
-          sums[h][v] = hn::MulAdd(w, columns[v], sums[h][v]);
-        }
+        sums[h][v] = hn::MulAdd(w, columns[v], sums[h][v]);
       }
     }
   }
@@ -105,22 +197,38 @@ HWY_INLINE void SumColumns(absl::Span<const KvRun> runs, int64_t kv_width,
 
 // The columns that fill no vector.
 template <typename T>
-void SumTail(int heads, absl::Span<const KvRun> runs, int64_t kv_width,
-             int64_t offset, int64_t at, int64_t head_dim, int64_t stride,
-             const float* weights, float* context) {
+void AddTail(int heads, const Block& block, int64_t kv_width, int64_t at,
+             int64_t head_dim, int64_t stride, const float* weights,
+             float* context) {
+  const T* value = reinterpret_cast<const T*>(block.values);
   for (int h = 0; h < heads; ++h) {
     for (int64_t column = at; column < head_dim; ++column) {
-      const float* weight = weights + h * stride;
-      float sum = 0;
-      for (const KvRun& run : runs) {
-        const T* value =
-            reinterpret_cast<const T*>(run.values) + offset + column;
-        for (int64_t p = 0; p < run.count; ++p) {
-          sum = MulAdd1(*weight++, Widen1(value + p * kv_width), sum);
-        }
+      float sum = context[h * head_dim + column];
+      for (int64_t p = 0; p < block.count; ++p) {
+        sum = MulAdd1(weights[h * stride + p],
+                      Widen1(value + p * kv_width + column), sum);
       }
       context[h * head_dim + column] = sum;
     }
+  }
+}
+
+// context += Σ weight · value over the block's positions.
+template <int kHeads, typename T>
+void AddBlock(const Block& block, int64_t kv_width, int64_t head_dim,
+              int64_t stride, const float* weights, float* context) {
+  const int64_t lanes = hn::Lanes(F());
+  int64_t at = 0;
+  for (; at + 4 * lanes <= head_dim; at += 4 * lanes) {
+    AddColumns<kHeads, 4, T>(block, kv_width, at, head_dim, stride, weights,
+                             context);
+  }
+  for (; at + lanes <= head_dim; at += lanes) {
+    AddColumns<kHeads, 1, T>(block, kv_width, at, head_dim, stride, weights,
+                             context);
+  }
+  if (at < head_dim) {
+    AddTail<T>(kHeads, block, kv_width, at, head_dim, stride, weights, context);
   }
 }
 
@@ -131,27 +239,27 @@ void Attend(const AttentionShape& shape, int64_t kv_head, const float* query,
   const int64_t head_dim = shape.head_dim;
   const int64_t kv_width = shape.kv_width();
   const int64_t offset = kv_head * head_dim;
-  float* score = scores;
-  for (const KvRun& run : runs) {
-    const T* key = reinterpret_cast<const T*>(run.keys) + offset;
-    for (int64_t p = 0; p < run.count; ++p, ++score) {
-      Score<kHeads, T>(query, key + p * kv_width, head_dim, total, score);
-    }
-  }
+  ScoreRuns<kHeads, T>(query, runs, kv_width, offset, head_dim, total, scores);
   for (int h = 0; h < kHeads; ++h) Softmax(total, scores + h * total);
-  const int64_t lanes = hn::Lanes(F());
-  int64_t at = 0;
-  for (; at + 4 * lanes <= head_dim; at += 4 * lanes) {
-    SumColumns<kHeads, 4, T>(runs, kv_width, offset, at, head_dim, total,
-                             scores, context);
-  }
-  for (; at + lanes <= head_dim; at += lanes) {
-    SumColumns<kHeads, 1, T>(runs, kv_width, offset, at, head_dim, total,
-                             scores, context);
-  }
-  if (at < head_dim) {
-    SumTail<T>(kHeads, runs, kv_width, offset, at, head_dim, total, scores,
-               context);
+  std::fill(context, context + kHeads * head_dim, 0.0f);
+  const float* weights = scores;
+  for (size_t r = 0; r < runs.size(); ++r) {
+    const auto row = [&](size_t run, int64_t position) {
+      return runs[run].values + (offset + position * kv_width) * sizeof(T);
+    };
+    for (int64_t p = 0; p < runs[r].count; p += kBlock) {
+      const int64_t left = runs[r].count - p;
+      Block block{row(r, p), std::min(kBlock, left), nullptr, 0};
+      if (left > kBlock) {
+        block.next = row(r, p + kBlock);
+        block.next_count = left - kBlock;
+      } else if (r + 1 < runs.size()) {
+        block.next = row(r + 1, 0);
+        block.next_count = runs[r + 1].count;
+      }
+      AddBlock<kHeads, T>(block, kv_width, head_dim, total, weights, context);
+      weights += block.count;
+    }
   }
 }
 

@@ -205,4 +205,29 @@ void RunTeam(absl::FunctionRef<void(int thread, int threads)> body) {
   if (threads == 1 || !Team::Get().Run(threads, body)) body(0, 1);
 }
 
+void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body) {
+  // What is left of each thread's range; larger teams do without help.
+  struct alignas(64) Range {
+    std::atomic<int64_t> next;
+    int64_t last;
+  };
+  constexpr int kMostRanges = 64;
+  Range ranges[kMostRanges];
+  const int parts = std::min(kMostRanges, ComputeThreads());
+  for (int part = 0; part < parts; ++part) {
+    ranges[part].next.store(count * part / parts, std::memory_order_relaxed);
+    ranges[part].last = count * (part + 1) / parts;
+  }
+  RunTeam([&](int thread, int /*threads*/) {
+    for (int i = 0; i < parts; ++i) {
+      Range& range = ranges[(thread + i) % parts];
+      int64_t at;
+      while ((at = range.next.fetch_add(1, std::memory_order_relaxed)) <
+             range.last) {
+        body(at);
+      }
+    }
+  });
+}
+
 }  // namespace lapidary::kernels

@@ -63,6 +63,12 @@ void ParallelFor(int64_t count, const Body& body) {
   });
 }
 
+// Calls body(i) for i in [0, count), each once: every thread goes through a
+// range of its own front to back, as in ParallelRanges, and then helps with
+// what is left of the others'. For work whose threads, though it is dealt out
+// evenly, do not end together, since memory does not serve them evenly.
+void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body);
+
 // Calls body(thread, i) for i in [0, count), each once, whichever thread is free
 // next: for tasks of uneven length.
 template <class Body>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/gemm/float_product.h"
@@ -96,17 +97,17 @@ void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
 
 void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
                GemmContext* context) {
-  QuantRows& quantized = context->impl_->quantized;
-  bool is_quantized = false;
+  absl::InlinedVector<QuantProduct, 4> quantized;
   for (const auto& [w, outputs] : products) {
-    if (!IsQuantized(w->dtype())) {
+    if (IsQuantized(w->dtype())) {
+      quantized.push_back({{w->dtype(), w->n(), w->k(), w->data()}, outputs});
+    } else {
       context->impl_->floats.Multiply(*w, inputs, outputs);
-      continue;
     }
-    if (!is_quantized) quantized.Quantize(inputs);
-    is_quantized = true;
-    QuantMatMul({w->dtype(), w->n(), w->k(), w->data()}, quantized, outputs);
   }
+  if (quantized.empty()) return;
+  context->impl_->quantized.Quantize(inputs);
+  QuantMatMulAll(context->impl_->quantized, quantized);
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "absl/container/inlined_vector.h"
 #include "kernels/half.h"
 #include "kernels/parallel.h"
 #include "kernels/quant/quant_layout.h"
@@ -10,9 +11,13 @@
 namespace lapidary::kernels {
 namespace {
 
-// Panels that a thread multiplies by tile after tile before it goes on: they
+// Weights that a thread multiplies by tile after tile before it goes on: they
 // stay in its L2 cache, beside a tile.
-constexpr int64_t kPanelGroupBytes = 256 << 10;
+constexpr int64_t kChunkBytes = 256 << 10;
+
+// The same for one tile, where nothing is used again: what threads take turns
+// at towards the end of a product.
+constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
 // Weight bytes times tiles from which waking a team costs less than it gains.
 constexpr int64_t kTeamBytes = 32 << 10;
@@ -23,43 +28,83 @@ std::atomic<const ProductKernels*>& InUse() {
   return kernels;
 }
 
-void MultiplyBy(const ProductKernels& kernels, const QuantMatrix& w,
-                const QuantRows& x, MatrixView out) {
-  const TileKernel multiply =
-      w.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
-  const int64_t records = QuantRecords(w.k);
-  const int64_t panel_bytes = records * QuantRecordBytes(w.dtype);
-  const int64_t panels = QuantPanels(w.n);
-  const int64_t group = std::max<int64_t>(1, kPanelGroupBytes / panel_bytes);
-  const auto multiply_panel = [&](int64_t panel, const QuantRows::Tile& tile) {
-    TileProduct product;
-    product.panel = static_cast<const std::byte*>(w.data) + panel * panel_bytes;
-    product.records = records;
-    product.tile = tile.data;
-    product.tile_rows = tile.rows;
-    product.out = out.row(tile.first_row) + panel * kQuantPanelRows;
-    product.out_stride = out.cols;
-    product.columns = std::min(kQuantPanelRows, w.n - panel * kQuantPanelRows);
-    multiply(product);
-  };
-  const bool worth_a_team = panels * panel_bytes * x.tiles() >= kTeamBytes;
-  ParallelRanges(panels, worth_a_team, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += group) {
-      const int64_t last = std::min(end, first + group);
-      for (int64_t t = 0; t < x.tiles(); ++t) {
-        const QuantRows::Tile tile = x.tile(t);
-        for (int64_t panel = first; panel < last; ++panel) {
-          multiply_panel(panel, tile);
-        }
+// A product cut into chunks of whole panels.
+struct ChunkedProduct {
+  const QuantProduct* product;
+  TileKernel multiply;
+  int64_t records, panel_bytes;
+  int64_t panels, chunk_panels;
+
+  ChunkedProduct(const ProductKernels& kernels, const QuantProduct& p,
+                 int64_t tiles)
+      : product(&p),
+        multiply(p.weights.dtype == DType::kInt4 ? kernels.int4
+                                                 : kernels.int8),
+        records(QuantRecords(p.weights.k)),
+        panel_bytes(records * QuantRecordBytes(p.weights.dtype)),
+        panels(QuantPanels(p.weights.n)) {
+    const int64_t bytes = tiles == 1 ? kSingleTileChunkBytes : kChunkBytes;
+    chunk_panels = std::max<int64_t>(1, bytes / panel_bytes);
+  }
+
+  int64_t chunks() const { return (panels + chunk_panels - 1) / chunk_panels; }
+
+  void MultiplyChunk(int64_t chunk, const QuantRows& x) const {
+    const int64_t first = chunk * chunk_panels;
+    const int64_t last = std::min(panels, first + chunk_panels);
+    for (int64_t t = 0; t < x.tiles(); ++t) {
+      const QuantRows::Tile tile = x.tile(t);
+      for (int64_t panel = first; panel < last; ++panel) {
+        MultiplyPanel(panel, tile);
       }
     }
-  });
+  }
+
+  void MultiplyPanel(int64_t panel, const QuantRows::Tile& tile) const {
+    const QuantMatrix& w = product->weights;
+    const MatrixView& out = product->outputs;
+    TileProduct p;
+    p.panel = static_cast<const std::byte*>(w.data) + panel * panel_bytes;
+    p.records = records;
+    p.tile = tile.data;
+    p.tile_rows = tile.rows;
+    p.out = out.row(tile.first_row) + panel * kQuantPanelRows;
+    p.out_stride = out.cols;
+    p.columns = std::min(kQuantPanelRows, w.n - panel * kQuantPanelRows);
+    multiply(p);
+  }
+};
+
+void MultiplyBy(const ProductKernels& kernels, const QuantRows& x,
+                absl::Span<const QuantProduct> products) {
+  absl::InlinedVector<ChunkedProduct, 4> chunked;
+  int64_t chunks = 0, bytes = 0;
+  for (const QuantProduct& product : products) {
+    const ChunkedProduct& c = chunked.emplace_back(kernels, product, x.tiles());
+    chunks += c.chunks();
+    bytes += c.panels * c.panel_bytes * x.tiles();
+  }
+  const auto multiply = [&](int64_t chunk) {
+    const ChunkedProduct* c = chunked.data();
+    for (; chunk >= c->chunks(); ++c) chunk -= c->chunks();
+    c->MultiplyChunk(chunk, x);
+  };
+  if (bytes >= kTeamBytes) {
+    ParallelChunks(chunks, multiply);
+  } else {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) multiply(chunk);
+  }
 }
 
 }  // namespace
 
+void QuantMatMulAll(const QuantRows& x,
+                    absl::Span<const QuantProduct> products) {
+  MultiplyBy(ProductKernelsInUse(), x, products);
+}
+
 void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
-  MultiplyBy(ProductKernelsInUse(), w, x, out);
+  QuantMatMulAll(x, {{w, out}});
 }
 
 bool ProductSelfTest() {
@@ -87,8 +132,9 @@ bool ProductSelfTest() {
     }
     const QuantMatrix w{dtype, kN, kK, matrix.data()};
     std::vector<float> in_use(kRows * kN), portable(kRows * kN);
-    MultiplyBy(ProductKernelsInUse(), w, x, {in_use.data(), kRows, kN});
-    MultiplyBy(*PortableProductKernels(), w, x, {portable.data(), kRows, kN});
+    MultiplyBy(ProductKernelsInUse(), x, {{w, {in_use.data(), kRows, kN}}});
+    MultiplyBy(*PortableProductKernels(), x,
+               {{w, {portable.data(), kRows, kN}}});
     if (in_use != portable) return false;
   }
   return true;

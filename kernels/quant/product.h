@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "kernels/quant/activations.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/tensor.h"
@@ -28,9 +29,17 @@ struct QuantMatrix {
   const void* data = nullptr;
 };
 
-// out[r] = W x[r], by all threads.
-//   x    rows of k
-//   out  [rows][n]
+// One of the products of the same activations.
+struct QuantProduct {
+  QuantMatrix weights;
+  MatrixView outputs;  // [rows][n]
+};
+
+// outputs[r] = W x[r] for each of the products, by all threads, which meet once
+// at the end.
+//   x  rows of k
+void QuantMatMulAll(const QuantRows& x,
+                    absl::Span<const QuantProduct> products);
 void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out);
 
 // Multiplies a small matrix of each dtype by the kernels in use and by the

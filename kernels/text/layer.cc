@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "absl/container/inlined_vector.h"
 #include "kernels/attention/attention.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/row_ops.h"
@@ -59,19 +60,16 @@ void StoreKv(DType dtype, const float* row, int64_t width, std::byte* out) {
   }
 }
 
-// (c) k = rope(norm(W_k an)), v = norm(W_v an), for the rows of `normed`.
-void MakeKeysAndValues(const LayerPlace& place, const LayerWeights& w,
-                       const StageState& state, ConstMatrixView normed,
-                       Step* step) {
+// (c) k = rope(norm(W_k an)), v = norm(W_v an), from the products.
+void StoreKeysAndValues(const LayerPlace& place, const LayerWeights& w,
+                        const StageState& state, MatrixView key,
+                        MatrixView value, Step* step) {
   const TextConfig& c = place.config;
   const KvLayout& layout = place.kv_layout;
-  const MatrixView key = step->key.Take(normed.rows, c.kv_width());
-  const MatrixView value = step->value.Take(normed.rows, c.kv_width());
-  step->ProjectAll(normed, {{&w.k_proj, key}, {&w.v_proj, value}});
   const RopeTable& rope = RopeOf(place, *step);
   const int64_t index = step->kv.IndexOf(place.layer);
   const size_t row_bytes = layout.RowBytes();
-  ParallelFor(normed.rows, [&](int64_t row) {
+  ParallelFor(key.rows, [&](int64_t row) {
     const int64_t batch_row = state.live_rows[row];
     NormHeads(c, w.k_norm, &rope, batch_row, c.num_key_value_heads,
               key.row(row));
@@ -118,13 +116,51 @@ void KeepOutputRows(const TextBatch& batch, const TextConfig& c, Step* step,
   state->live_rows.resize(count);
 }
 
+// What a layer projects of its normed input, beside keys and values.
+struct Projections {
+  MatrixView laurel_low;  // W_l an
+  MatrixView query;       // W_q an
+};
+
+// All products of the normed input `an` in one go; where the prompt's last rows
+// leave the batch here, keys and values first, of all rows.
+Projections ProjectInput(const LayerPlace& place, const LayerWeights& w,
+                         const TextBatch& batch, Step* step, StageState* state,
+                         StreamsView* predicted, MatrixView* normed) {
+  const TextConfig& c = place.config;
+  absl::InlinedVector<Product, 4> products;
+  MatrixView key, value;
+  if (c.OwnsKv(place.layer)) {
+    key = step->key.Take(normed->rows, c.kv_width());
+    value = step->value.Take(normed->rows, c.kv_width());
+    products = {{&w.k_proj, key}, {&w.v_proj, value}};
+  }
+  const bool trims =
+      batch.trim_prefill && place.layer + 1 == c.first_kv_shared_layer();
+  if (trims) {
+    step->ProjectAll(*normed, products);
+    StoreKeysAndValues(place, w, *state, key, value, step);
+    KeepOutputRows(batch, c, step, state, predicted, normed);
+    products.clear();
+  }
+  const Projections made = {
+      step->laurel_low.Take(normed->rows, c.laurel_rank),
+      step->query.Take(normed->rows, c.query_width())};
+  if (normed->rows == 0) return made;
+  products.push_back({&w.laurel_left, made.laurel_low});
+  products.push_back({&w.q_proj, made.query});
+  step->ProjectAll(*normed, products);
+  if (!trims && c.OwnsKv(place.layer)) {
+    StoreKeysAndValues(place, w, *state, key, value, step);
+  }
+  return made;
+}
+
 // (b) Lr = an + norm(W_r (W_l an))
 MatrixView Laurel(const LayerPlace& place, const LayerWeights& w,
-                  ConstMatrixView normed, Step* step) {
+                  ConstMatrixView normed, ConstMatrixView low, Step* step) {
   const TextConfig& c = place.config;
-  const MatrixView low = step->laurel_low.Take(normed.rows, c.laurel_rank);
   const MatrixView laurel = step->laurel.Take(normed.rows, c.hidden_size);
-  step->Project(w.laurel_left, normed, low);
   step->Project(w.laurel_right, low, laurel);
   ParallelFor(normed.rows, [&](int64_t row) {
     RmsNorm(laurel.row(row), w.post_laurel_norm, c.rms_norm_eps, c.hidden_size,
@@ -170,18 +206,16 @@ void Attend(const LayerPlace& place, const TextBatch& batch,
 // (c) W_o of the attention of W_q an.
 MatrixView SelfAttention(const LayerPlace& place, const LayerWeights& w,
                          const TextBatch& batch, const StageState& state,
-                         ConstMatrixView normed, Step* step) {
+                         MatrixView query, Step* step) {
   const TextConfig& c = place.config;
-  const MatrixView query = step->query.Take(normed.rows, c.query_width());
-  step->Project(w.q_proj, normed, query);
   const RopeTable& rope = RopeOf(place, *step);
-  ParallelFor(normed.rows, [&](int64_t row) {
+  ParallelFor(query.rows, [&](int64_t row) {
     NormHeads(c, w.q_norm, &rope, state.live_rows[row], c.num_attention_heads,
               query.row(row));
   });
-  const MatrixView context = step->context.Take(normed.rows, c.query_width());
+  const MatrixView context = step->context.Take(query.rows, c.query_width());
   Attend(place, batch, state, query, context, step);
-  const MatrixView attended = step->attended.Take(normed.rows, c.hidden_size);
+  const MatrixView attended = step->attended.Take(query.rows, c.hidden_size);
   step->Project(w.o_proj, context, attended);
   return attended;
 }
@@ -306,23 +340,20 @@ void RunLayer(const LayerPlace& place, const LayerWeights& w,
   StreamsView predicted = Step::Streams(&step->predicted_storage, c, rows);
   Predict(c, w, Step::Streams(&state->streams, c, rows), predicted);
 
-  // (b) Normed active stream, (c) keys and values
+  // (b) Normed active stream, (b, c) its projections
   MatrixView normed = step->normed.Take(rows, c.hidden_size);
   NormRows(predicted.stream(c.altup_active_idx), w.input_layernorm,
            c.rms_norm_eps, normed);
-  if (c.OwnsKv(place.layer)) {
-    MakeKeysAndValues(place, w, *state, normed, step);
-  }
-  if (batch.trim_prefill && place.layer + 1 == c.first_kv_shared_layer()) {
-    KeepOutputRows(batch, c, step, state, &predicted, &normed);
-    rows = normed.rows;
-    if (rows == 0) return;
-  }
+  const Projections projected =
+      ProjectInput(place, w, batch, step, state, &predicted, &normed);
+  rows = normed.rows;
+  if (rows == 0) return;
   const ConstMatrixView active = predicted.stream(c.altup_active_idx);
 
   // (b) LAuReL, (c) attention, (d) residuals
-  const MatrixView laurel = Laurel(place, w, normed, step);
-  const MatrixView y = SelfAttention(place, w, batch, *state, normed, step);
+  const MatrixView laurel = Laurel(place, w, normed, projected.laurel_low, step);
+  const MatrixView y =
+      SelfAttention(place, w, batch, *state, projected.query, step);
   AddResiduals(place, w, active, laurel, y);
 
   // (e) FFN

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/parallel.h"
+#include "kernels/sampling/vocabulary_ops.h"
 #include "kernels/stopwatch.h"
 
 namespace lapidary {
@@ -201,6 +202,28 @@ void TakeLogits(StageState& state, const StepRows& rows, int64_t row,
   }
 }
 
+// Sequences draw side by side; the rows of one that is scored go in order.
+void TakeAllLogits(StageState& state, const Step& step, const Batch& batch,
+                   int64_t first_output, ConstMatrixView logits,
+                   StepResult& result) {
+  const Output* outputs = &batch.outputs[first_output];
+  std::vector<int64_t> begins;  // of each sequence's rows
+  for (int64_t i = 0; i < logits.rows; ++i) {
+    if (i == 0 || outputs[i].sequence != outputs[i - 1].sequence) {
+      begins.push_back(i);
+    }
+  }
+  begins.push_back(logits.rows);
+  const auto sequences = static_cast<int64_t>(begins.size()) - 1;
+  kernels::ParallelTasks(sequences, [&](int /*thread*/, int64_t s) {
+    for (int64_t i = begins[s]; i < begins[s + 1]; ++i) {
+      TakeLogits(state, step.sequences[outputs[i].sequence], outputs[i].row,
+                 absl::MakeConstSpan(logits.row(i), logits.cols),
+                 result.sequences[outputs[i].sequence]);
+    }
+  });
+}
+
 absl::Status CheckStep(const StageState& state, const Step& step,
                        int64_t* rows) {
   if (state.model == nullptr) {
@@ -243,12 +266,7 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
   state.model->Forward(
       input, [&](int64_t first_output, ConstMatrixView logits) {
         const kernels::Stopwatch watch(&result.times.sampling_ns);
-        for (int64_t i = 0; i < logits.rows; ++i) {
-          const Output& output = batch.outputs[first_output + i];
-          TakeLogits(state, step.sequences[output.sequence], output.row,
-                     absl::MakeConstSpan(logits.row(i), logits.cols),
-                     result.sequences[output.sequence]);
-        }
+        TakeAllLogits(state, step, batch, first_output, logits, result);
       });
   const kernels::text::TextTimings& timings = state.model->timings();
   result.times.gemm_ns = timings.gemm_ns;

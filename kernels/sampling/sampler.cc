@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/sampling/vocabulary_ops.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -29,25 +30,13 @@ double CounterUniform(uint64_t seed, uint64_t n) {
   return (CounterRandom(seed, n) >> 11) * kTwoToMinus53;
 }
 
-using Candidate = std::pair<float, int32_t>;
-
 bool Better(const Candidate& a, const Candidate& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
-// The k best, best first, and all that tie with the last of them, as
-// TopKLogitsWarper keeps them.
-void KeepTopK(size_t k, std::vector<Candidate>* candidates) {
-  k = std::min(k, candidates->size());
-  const auto rest = candidates->begin() + k;
-  std::partial_sort(candidates->begin(), rest, candidates->end(), Better);
-  const float least = (*candidates)[k - 1].first;
-  const auto ties =
-      std::partition(rest, candidates->end(),
-                     [=](const Candidate& c) { return c.first == least; });
-  std::sort(rest, ties, Better);
-  candidates->erase(ties, candidates->end());
-}
+// Probabilities whose sum is looked for by KeepTopP: more are put in order only
+// where these do not reach it.
+constexpr size_t kFirstSorted = 256;
 
 // Turns the candidates' logits into probabilities that sum to 1. The highest
 // logit is subtracted before the division, so that no temperature overflows.
@@ -64,13 +53,20 @@ void Normalise(float temperature, std::vector<Candidate>* candidates) {
   }
 }
 
-// The smallest prefix of the candidates, best first, whose probabilities reach
-// top_p. What is left no longer sums to 1.
+// The smallest set of the most probable candidates whose probabilities reach
+// top_p, best first. What is left no longer sums to 1.
 void KeepTopP(float top_p, std::vector<Candidate>* candidates) {
   double sum = 0;
   size_t kept = 0;
-  while (kept < candidates->size() && sum < top_p) {
-    sum += (*candidates)[kept++].first;
+  size_t sorted = 0;
+  for (; kept < candidates->size() && sum < top_p; ++kept) {
+    if (kept == sorted) {
+      const auto first = candidates->begin() + kept;
+      sorted = std::min(candidates->size(), std::max(kFirstSorted, 8 * sorted));
+      const auto last = candidates->begin() + sorted;
+      std::partial_sort(first, last, candidates->end(), Better);
+    }
+    sum += (*candidates)[kept].first;
   }
   candidates->resize(std::max<size_t>(1, kept));
 }
@@ -151,16 +147,16 @@ absl::Span<const float> Sampler::Adjust(absl::Span<const float> logits) {
 }
 
 int32_t Sampler::Draw(absl::Span<const float> logits) {
-  candidates_.clear();
-  for (int32_t id = 0; id < text_vocabulary_; ++id) {
-    candidates_.emplace_back(logits[id], id);
-  }
-  // Only top_k and top_p need the candidates in order; sorting a whole
-  // vocabulary for every token is no small work.
   if (params_.top_k > 0) {
-    KeepTopK(params_.top_k, &candidates_);
-  } else if (params_.top_p < 1) {
-    KeepTopK(candidates_.size(), &candidates_);
+    SelectTop(logits, std::min<size_t>(params_.top_k, logits.size()),
+              &candidates_);
+    if (candidates_.empty()) return 0;  // logits that are not numbers
+    std::sort(candidates_.begin(), candidates_.end(), Better);
+  } else {
+    candidates_.clear();
+    for (int32_t id = 0; id < text_vocabulary_; ++id) {
+      candidates_.emplace_back(logits[id], id);
+    }
   }
   Normalise(params_.temperature, &candidates_);
   if (params_.top_p < 1) KeepTopP(params_.top_p, &candidates_);
@@ -180,20 +176,11 @@ int32_t Sampler::Sample(absl::Span<const float> logits) {
   const absl::Span<const float> adjusted = Adjust(logits);
   const int32_t token =
       params_.temperature == 0
-          ? static_cast<int32_t>(
-                std::max_element(adjusted.begin(), adjusted.end()) -
-                adjusted.begin())
+          ? ArgMax(adjusted)
           : Draw(adjusted);
   ++drawn_;
   See({token});
   return token;
-}
-
-double LogSumExp(absl::Span<const float> logits) {
-  const double top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits) sum += std::exp(logit - top);
-  return top + std::log(sum);
 }
 
 std::vector<TokenLogProb> TopLogProbs(absl::Span<const float> logits, int32_t k,

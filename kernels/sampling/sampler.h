@@ -73,9 +73,6 @@ class Sampler {
   std::vector<std::pair<float, int32_t>> candidates_;  // scratch
 };
 
-// log Σ exp(logits), computed in f64.
-double LogSumExp(absl::Span<const float> logits);
-
 // The k most probable ids, best first (ties: lowest id first), at most
 // logits.size() of them.
 std::vector<TokenLogProb> TopLogProbs(absl::Span<const float> logits, int32_t k,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/parallel.h"
+#include "kernels/sampling/vocabulary_ops.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/stopwatch.h"
 #include "kernels/text/altup.h"
@@ -172,9 +173,7 @@ void TextModel::Head(const TextBatch& batch, const StageState& state,
     const MatrixView logits = step_->logits.Take(rows, c.vocab_size);
     MatMul(weights_.embed_tokens, merged, logits, &step_->gemm);
     if (c.final_logit_softcapping.has_value()) {
-      ParallelFor(rows, [&](int64_t row) {
-        SoftCap(*c.final_logit_softcapping, c.vocab_size, logits.row(row));
-      });
+      SoftCapRows(*c.final_logit_softcapping, logits);
     }
     sink(first, logits);
   }

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/sampling/sampler.h"
+#include "kernels/sampling/vocabulary_ops.h"
 #include "kernels/stopwatch.h"
 
 namespace lapidary {

@@ -14,6 +14,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/sampling/vocabulary_ops.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -354,18 +355,6 @@ TEST(CheckSamplingParamsTest, EveryFieldOutOfRange_IsNamed) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << c.message;
     EXPECT_THAT(std::string(status.message()), HasSubstr(c.message));
   }
-}
-
-TEST(LogSumExpTest, IsStable) {
-  const std::vector<float> high = {1000, 1000}, low = {-1000, -1001};
-  EXPECT_NEAR(LogSumExp(high), 1000 + std::log(2.0), 1e-9);
-  EXPECT_NEAR(LogSumExp(low), -1000 + std::log1p(std::exp(-1.0)), 1e-9);
-  const std::vector<float> one = {-3.25f}, some = {-kInf, 2, -kInf};
-  EXPECT_DOUBLE_EQ(LogSumExp(one), -3.25);
-  EXPECT_DOUBLE_EQ(LogSumExp(some), 2);
-  // Each of a million equal terms counts: f32 would lose some.
-  const std::vector<float> many(1000003, 0.0f);
-  EXPECT_NEAR(LogSumExp(many), std::log(1000003.0), 1e-12);
 }
 
 TEST(TopLogProbsTest, AreOrdered_TiesByLowestId) {

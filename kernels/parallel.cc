@@ -10,12 +10,20 @@
 #include <atomic>
 #include <climits>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace lapidary::kernels {
 namespace {
+
+// Cache lines that a member asks for between two looks at whether there is work.
+constexpr size_t kPrefetchLines = 8;
+constexpr size_t kLine = 64;
+
+// Ranges of ParallelChunks: larger teams share them.
+constexpr int kMostRanges = 64;
 
 // How long a thread spins before it sleeps: longer than what a step does
 // between two products, shorter than anyone would notice in a process list.
@@ -47,9 +55,10 @@ class Signal {
   }
 
   // Returns when done(value()), after some spinning and then some sleep.
-  template <class Done>
-  void WaitUntil(const Done& done) {
-    if (Spin(done)) return;
+  //   meanwhile  called while spinning, again and again
+  template <class Done, class Meanwhile>
+  void WaitUntil(const Done& done, const Meanwhile& meanwhile) {
+    if (Spin(done, meanwhile)) return;
     for (;;) {
       sleepers_.fetch_add(1, std::memory_order_seq_cst);
       const uint32_t seen = value_.load(std::memory_order_seq_cst);
@@ -60,13 +69,13 @@ class Signal {
   }
 
  private:
-  template <class Done>
-  bool Spin(const Done& done) const {
+  template <class Done, class Meanwhile>
+  bool Spin(const Done& done, const Meanwhile& meanwhile) const {
     const auto start = std::chrono::steady_clock::now();
     do {
       for (int i = 0; i < kSpinsPerClockRead; ++i) {
         if (done(value())) return true;
-        Relax();
+        meanwhile();
       }
     } while (std::chrono::steady_clock::now() - start < kSpin);
     return false;
@@ -130,8 +139,20 @@ class Team {
     in_team = true;
     body(0, threads);
     in_team = false;
-    left_.WaitUntil([](uint32_t left) { return left == 0; });
+    left_.WaitUntil([](uint32_t left) { return left == 0; }, Relax);
     return true;
+  }
+
+  // To be called by the owner-to-be only: between its calls of Run.
+  void Prefetch(absl::FunctionRef<MemoryPiece(int)> piece) {
+    const std::unique_lock<std::mutex> lock(owner_, std::try_to_lock);
+    if (!lock.owns_lock()) return;
+    for (auto& member : pieces_) {
+      const MemoryPiece p = piece(member->index);
+      member->data.store(static_cast<const std::byte*>(p.data),
+                         std::memory_order_relaxed);
+      member->left.store(p.size, std::memory_order_relaxed);
+    }
   }
 
   // Member i keeps to cpus[i], from now on.
@@ -144,9 +165,11 @@ class Team {
  private:
   void StartMember() {
     const int index = ++members_;
-    std::thread member([this, index, turn = turn_.value()] {
+    Piece& piece = *pieces_.emplace_back(std::make_unique<Piece>());
+    piece.index = index;
+    std::thread member([this, &piece, turn = turn_.value()] {
       in_team = true;
-      Serve(index, turn);
+      Serve(&piece, turn);
     });
     handles_.push_back(member.native_handle());
     PinMember(index);
@@ -157,9 +180,32 @@ class Team {
     if (index < cpus_.size()) PinThread(handles_[index - 1], cpus_[index]);
   }
 
-  void Serve(int index, uint32_t turn) {
+  // What a member is to bring into its cache. A torn pair of the two would only
+  // bring in the wrong lines.
+  struct alignas(64) Piece {
+    int index = 0;
+    std::atomic<const std::byte*> data{nullptr};
+    std::atomic<size_t> left{0};
+
+    void PrefetchSome() {
+      const size_t size = left.load(std::memory_order_relaxed);
+      if (size == 0) return Relax();
+      const std::byte* at = data.load(std::memory_order_relaxed);
+      const size_t some = std::min(size, kPrefetchLines * kLine);
+      for (size_t i = 0; i < some; i += kLine) {
+        __builtin_prefetch(at + i, /*rw=*/0, /*locality=*/2);
+      }
+      data.store(at + some, std::memory_order_relaxed);
+      left.store(size - some, std::memory_order_relaxed);
+    }
+  };
+
+  void Serve(Piece* piece, uint32_t turn) {
+    const int index = piece->index;
     for (;; ++turn) {
-      turn_.WaitUntil([turn](uint32_t now) { return now != turn; });
+      turn_.WaitUntil([turn](uint32_t now) { return now != turn; },
+                      [piece] { piece->PrefetchSome(); });
+      piece->left.store(0, std::memory_order_relaxed);
       // Members beyond a smaller team's size only report.
       if (index < threads_) (*body_)(index, threads_);
       left_.CountDown();
@@ -171,6 +217,7 @@ class Team {
   int members_ = 0;  // threads started, the caller not among them
   std::vector<pthread_t> handles_;  // [members_]
   std::vector<int> cpus_;           // by member, the caller first
+  std::vector<std::unique_ptr<Piece>> pieces_;  // [members_]
   const Body* body_ = nullptr;
   int threads_ = 0;
   Signal turn_;  // grows by one with each piece of work
@@ -205,13 +252,21 @@ void RunTeam(absl::FunctionRef<void(int thread, int threads)> body) {
   if (threads == 1 || !Team::Get().Run(threads, body)) body(0, 1);
 }
 
+void PrefetchWhileIdle(absl::FunctionRef<MemoryPiece(int thread)> piece) {
+  if (!in_team && ComputeThreads() > 1) Team::Get().Prefetch(piece);
+}
+
+int64_t FirstChunk(int64_t count, int thread) {
+  const int parts = std::min(kMostRanges, ComputeThreads());
+  return count * (thread % parts) / parts;
+}
+
 void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body) {
-  // What is left of each thread's range; larger teams do without help.
+  // What is left of each thread's range.
   struct alignas(64) Range {
     std::atomic<int64_t> next;
     int64_t last;
   };
-  constexpr int kMostRanges = 64;
   Range ranges[kMostRanges];
   const int parts = std::min(kMostRanges, ComputeThreads());
   for (int part = 0; part < parts; ++part) {

@@ -11,6 +11,7 @@
 #define LAPIDARY_KERNELS_PARALLEL_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
@@ -37,6 +38,18 @@ void PinComputeThreads();
 // being thread 0, and returns when all have returned. `threads` is
 // ComputeThreads(), or 1. From inside a body: 1.
 void RunTeam(absl::FunctionRef<void(int thread, int threads)> body);
+
+// Bytes that a member is going to read.
+struct MemoryPiece {
+  const void* data = nullptr;
+  size_t size = 0;
+};
+
+// Asks the members to bring memory into their caches while the caller works
+// alone: piece(i) for member i in [1, ComputeThreads()). What comes of it is up
+// to the time that passes until the next RunTeam; of several requests only the
+// last counts. Memory then works on while norms and gates are computed.
+void PrefetchWhileIdle(absl::FunctionRef<MemoryPiece(int thread)> piece);
 
 // Calls body(first, last) with ranges that make up [0, count): one for each
 // thread, each in one piece, so that a thread reads its part of a matrix front
@@ -68,6 +81,8 @@ void ParallelFor(int64_t count, const Body& body) {
 // what is left of the others'. For work whose threads, though it is dealt out
 // evenly, do not end together, since memory does not serve them evenly.
 void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body);
+// Where `thread` begins.
+int64_t FirstChunk(int64_t count, int thread);
 
 // Calls body(thread, i) for i in [0, count), each once, whichever thread is free
 // next: for tasks of uneven length.

@@ -110,6 +110,16 @@ void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
   QuantMatMulAll(context->impl_->quantized, quantized);
 }
 
+void ExpectMatMulAll(absl::Span<const WeightMatrix* const> weights) {
+  absl::InlinedVector<QuantMatrix, 4> quantized;
+  for (const WeightMatrix* w : weights) {
+    if (!w->empty() && IsQuantized(w->dtype())) {
+      quantized.push_back({w->dtype(), w->n(), w->k(), w->data()});
+    }
+  }
+  if (!quantized.empty()) ExpectQuantMatMulAll(quantized);
+}
+
 namespace {
 
 bool MultipliesRight(DType dtype) {

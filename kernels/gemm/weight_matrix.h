@@ -112,6 +112,10 @@ void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
 void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
                GemmContext* context);
 
+// Says that MatMulAll by these matrices, with few rows, comes next: idle threads
+// meanwhile read where they will begin. Does nothing for f32 and bf16.
+void ExpectMatMulAll(absl::Span<const WeightMatrix* const> weights);
+
 // Multiplies a small matrix per dtype and compares with a plain loop (f32,
 // bf16) or the portable kernels (int8, int4); false if one is wrong on this
 // CPU. Takes milliseconds: run it once at start.

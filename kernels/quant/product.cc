@@ -19,6 +19,9 @@ constexpr int64_t kChunkBytes = 256 << 10;
 // at towards the end of a product.
 constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
+// What an idle thread reads ahead of a product: half of an L2 cache.
+constexpr int64_t kExpectedBytes = 512 << 10;
+
 // Weight bytes times tiles from which waking a team costs less than it gains.
 constexpr int64_t kTeamBytes = 32 << 10;
 
@@ -28,26 +31,32 @@ std::atomic<const ProductKernels*>& InUse() {
   return kernels;
 }
 
-// A product cut into chunks of whole panels.
-struct ChunkedProduct {
-  const QuantProduct* product;
-  TileKernel multiply;
+// A matrix cut into chunks of whole panels.
+struct Chunks {
   int64_t records, panel_bytes;
   int64_t panels, chunk_panels;
 
-  ChunkedProduct(const ProductKernels& kernels, const QuantProduct& p,
-                 int64_t tiles)
-      : product(&p),
-        multiply(p.weights.dtype == DType::kInt4 ? kernels.int4
-                                                 : kernels.int8),
-        records(QuantRecords(p.weights.k)),
-        panel_bytes(records * QuantRecordBytes(p.weights.dtype)),
-        panels(QuantPanels(p.weights.n)) {
+  Chunks(const QuantMatrix& w, int64_t tiles)
+      : records(QuantRecords(w.k)),
+        panel_bytes(records * QuantRecordBytes(w.dtype)),
+        panels(QuantPanels(w.n)) {
     const int64_t bytes = tiles == 1 ? kSingleTileChunkBytes : kChunkBytes;
     chunk_panels = std::max<int64_t>(1, bytes / panel_bytes);
   }
 
   int64_t chunks() const { return (panels + chunk_panels - 1) / chunk_panels; }
+};
+
+struct ChunkedProduct : Chunks {
+  const QuantProduct* product;
+  TileKernel multiply;
+
+  ChunkedProduct(const ProductKernels& kernels, const QuantProduct& p,
+                 int64_t tiles)
+      : Chunks(p.weights, tiles),
+        product(&p),
+        multiply(p.weights.dtype == DType::kInt4 ? kernels.int4
+                                                 : kernels.int8) {}
 
   void MultiplyChunk(int64_t chunk, const QuantRows& x) const {
     const int64_t first = chunk * chunk_panels;
@@ -105,6 +114,26 @@ void QuantMatMulAll(const QuantRows& x,
 
 void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
   QuantMatMulAll(x, {{w, out}});
+}
+
+void ExpectQuantMatMulAll(absl::Span<const QuantMatrix> weights) {
+  int64_t chunks = 0;
+  for (const QuantMatrix& w : weights) chunks += Chunks(w, 1).chunks();
+  PrefetchWhileIdle([&](int thread) {
+    int64_t chunk = FirstChunk(chunks, thread);
+    for (const QuantMatrix& w : weights) {
+      const Chunks c(w, 1);
+      if (chunk >= c.chunks()) {
+        chunk -= c.chunks();
+        continue;
+      }
+      const int64_t first = chunk * c.chunk_panels * c.panel_bytes;
+      const int64_t left = c.panels * c.panel_bytes - first;
+      return MemoryPiece{static_cast<const std::byte*>(w.data) + first,
+                         static_cast<size_t>(std::min(left, kExpectedBytes))};
+    }
+    return MemoryPiece{};
+  });
 }
 
 bool ProductSelfTest() {

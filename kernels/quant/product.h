@@ -42,6 +42,10 @@ void QuantMatMulAll(const QuantRows& x,
                     absl::Span<const QuantProduct> products);
 void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out);
 
+// Says that a product of a few rows by these matrices, in this order, comes
+// next: idle threads meanwhile read where they will begin.
+void ExpectQuantMatMulAll(absl::Span<const QuantMatrix> weights);
+
 // Multiplies a small matrix of each dtype by the kernels in use and by the
 // portable ones; false if they differ.
 bool ProductSelfTest();

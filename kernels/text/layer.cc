@@ -150,6 +150,7 @@ Projections ProjectInput(const LayerPlace& place, const LayerWeights& w,
   products.push_back({&w.laurel_left, made.laurel_low});
   products.push_back({&w.q_proj, made.query});
   step->ProjectAll(*normed, products);
+  step->Expect(normed->rows, {&w.laurel_right});
   if (!trims && c.OwnsKv(place.layer)) {
     StoreKeysAndValues(place, w, *state, key, value, step);
   }
@@ -162,6 +163,7 @@ MatrixView Laurel(const LayerPlace& place, const LayerWeights& w,
   const TextConfig& c = place.config;
   const MatrixView laurel = step->laurel.Take(normed.rows, c.hidden_size);
   step->Project(w.laurel_right, low, laurel);
+  step->Expect(normed.rows, {&w.o_proj});
   ParallelFor(normed.rows, [&](int64_t row) {
     RmsNorm(laurel.row(row), w.post_laurel_norm, c.rms_norm_eps, c.hidden_size,
             laurel.row(row));
@@ -217,6 +219,7 @@ MatrixView SelfAttention(const LayerPlace& place, const LayerWeights& w,
   Attend(place, batch, state, query, context, step);
   const MatrixView attended = step->attended.Take(query.rows, c.hidden_size);
   step->Project(w.o_proj, context, attended);
+  step->Expect(query.rows, {&w.gate_proj, &w.up_proj});
   return attended;
 }
 
@@ -245,6 +248,7 @@ void FeedForward(const LayerPlace& place, const LayerWeights& w, MatrixView y,
   const MatrixView gate = step->gate.Take(y.rows, inner);
   const MatrixView up = step->up.Take(y.rows, inner);
   step->ProjectAll(normed, {{&w.gate_proj, gate}, {&w.up_proj, up}});
+  step->Expect(y.rows, {&w.down_proj});
   const bool sparse = c.activation_sparsity_pattern[place.layer] > 0;
   ParallelFor(y.rows, [&](int64_t row) {
     if (sparse) GaussianTopK(w.sparsity_multiplier, inner, gate.row(row));
@@ -252,6 +256,7 @@ void FeedForward(const LayerPlace& place, const LayerWeights& w, MatrixView y,
   });
   const MatrixView down = step->hidden.Take(y.rows, c.hidden_size);
   step->Project(w.down_proj, gate, down);
+  step->Expect(y.rows, {&place.ple_projection});
   ParallelFor(y.rows, [&](int64_t row) {
     RmsNorm(down.row(row), w.post_feedforward_layernorm, c.rms_norm_eps,
             c.hidden_size, down.row(row));
@@ -275,14 +280,16 @@ void LoadPleRow(const LayerPlace& place, const TextBatch& batch,
 
 // Step 1 of the specification, for this layer:
 //   P_l = (norm(H^-1/2 W_plm e) + √P T_l) / √2
-MatrixView PerLayerInput(const LayerPlace& place, const TextBatch& batch,
-                         StageState* state, Step* step) {
+MatrixView PerLayerInput(const LayerPlace& place, const LayerWeights& w,
+                         const TextBatch& batch, StageState* state,
+                         Step* step) {
   const TextConfig& c = place.config;
   const auto rows = static_cast<int64_t>(state->live_rows.size());
   const int64_t width = c.hidden_size_per_layer_input;
   const MatrixView input = step->per_layer_input.Take(rows, width);
   step->Project(place.ple_projection,
                 {state->embedding.data(), rows, c.hidden_size}, input);
+  step->Expect(rows, {&w.per_layer_input_gate});
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.hidden_size));
   ParallelFor(rows, [&](int64_t row) {
     thread_local std::vector<float> table;
@@ -316,10 +323,15 @@ void InjectPerLayerInput(const LayerPlace& place, const LayerWeights& w,
   });
   const MatrixView gate = step->per_layer_gate.Take(streams.rows, width);
   step->Project(w.per_layer_input_gate, first, gate);
+  step->Expect(streams.rows, {&w.per_layer_projection});
   ParallelFor(streams.rows, [&](int64_t row) {
     GeluTanhTimes(per_layer_input.row(row), width, gate.row(row));
   });
   step->Project(w.per_layer_projection, gate, first);
+  if (const LayerWeights* next = place.next) {
+    step->Expect(streams.rows, {&next->k_proj, &next->v_proj,
+                                &next->laurel_left, &next->q_proj});
+  }
   ParallelFor(streams.rows, [&](int64_t row) {
     RmsNorm(first.row(row), w.post_per_layer_input_norm, c.rms_norm_eps, hidden,
             first.row(row));
@@ -364,7 +376,7 @@ void RunLayer(const LayerPlace& place, const LayerWeights& w,
   Correct(c, w, predicted, y, corrected);
 
   // (g) Per-layer input
-  const MatrixView input = PerLayerInput(place, batch, state, step);
+  const MatrixView input = PerLayerInput(place, w, batch, state, step);
   InjectPerLayerInput(place, w, input, corrected, step);
 }
 

@@ -19,6 +19,7 @@ struct LayerPlace {
   const KvLayout& kv_layout;           // of the stage
   const WeightMatrix& ple_projection;  // block of per_layer_model_projection
   const float* ple_norm;               // per_layer_projection_norm
+  const LayerWeights* next;            // of the layer behind; null: none here
 };
 
 // Runs the layer over the live rows: state->streams in and out.

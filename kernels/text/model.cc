@@ -137,7 +137,10 @@ void TextModel::RunLayers(const TextBatch& batch, StageState* state) {
                            weights_.range,
                            kv_layout_,
                            weights_.per_layer_model_projection[index],
-                           weights_.per_layer_projection_norm};
+                           weights_.per_layer_projection_norm,
+                           layer + 1 < weights_.range.last
+                               ? &weights_.layers[index + 1]
+                               : nullptr};
     RunLayer(place, weights_.layers[index], batch, step_.get(), state);
   }
   ExportDonors(c, weights_.range, rows, kv_layout_, &step_->kv, state);

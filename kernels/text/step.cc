@@ -42,6 +42,13 @@ void Step::ProjectAll(ConstMatrixView inputs,
   MatMulAll(inputs, products, &gemm);
 }
 
+void Step::Expect(int64_t rows, absl::Span<const WeightMatrix* const> weights) {
+  // With more rows, what takes the time is arithmetic, and the members are not
+  // idle between products.
+  constexpr int64_t kFewRows = 4;
+  if (rows <= kFewRows) ExpectMatMulAll(weights);
+}
+
 size_t Step::bytes() const {
   size_t total = predicted_storage.capacity() * sizeof(float) + kv.bytes() +
                  gemm.ScratchBytes();

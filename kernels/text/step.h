@@ -69,6 +69,10 @@ struct Step {
                MatrixView outputs);
   void ProjectAll(ConstMatrixView inputs, absl::Span<const Product> products);
 
+  // Says which weights the next ProjectAll takes, where memory is what a step
+  // of so few rows waits for.
+  void Expect(int64_t rows, absl::Span<const WeightMatrix* const> weights);
+
   size_t bytes() const;
 };
 

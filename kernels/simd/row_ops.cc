@@ -80,6 +80,44 @@ void AddScaledTarget(float a, const float* x, int64_t n, float* y) {
   });
 }
 
+void ScaledSumTarget(float a, const float* x, const float* y, int64_t n,
+                     float* out) {
+  ForEachVector(n, [&](auto d, int64_t i) {
+    hn::StoreU(
+        hn::MulAdd(hn::Set(d, a), hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d,
+        out + i);
+  });
+}
+
+// kRows: their number where the compiler is to know it, or 0.
+template <int64_t kRows>
+HWY_INLINE void MixRowsOf(const float* coefficients, int64_t rows,
+                          const float* const* x, int64_t n, float* const* out) {
+  constexpr int64_t kMostRows = 8;
+  if (kRows != 0) rows = kRows;
+  ForEachVector(n, [&](auto d, int64_t at) {
+    hn::Vec<decltype(d)> in[kRows == 0 ? kMostRows : kRows];
+    for (int64_t j = 0; j < rows; ++j) in[j] = hn::LoadU(d, x[j] + at);
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* c = coefficients + i * rows;
+      auto sum = hn::Mul(hn::Set(d, c[0]), in[0]);
+      for (int64_t j = 1; j < rows; ++j) {
+        sum = hn::MulAdd(hn::Set(d, c[j]), in[j], sum);
+      }
+      hn::StoreU(hn::Add(in[i], sum), d, out[i] + at);
+    }
+  });
+}
+
+void MixRowsTarget(const float* coefficients, int64_t rows,
+                   const float* const* x, int64_t n, float* const* out) {
+  if (rows == 4) {  // Gemma 3n's AltUp streams
+    MixRowsOf<4>(coefficients, rows, x, n, out);
+  } else {
+    MixRowsOf<0>(coefficients, rows, x, n, out);
+  }
+}
+
 void ScaleTarget(float a, const float* x, int64_t n, float* y) {
   ForEachVector(n, [&](auto d, int64_t i) {
     hn::StoreU(hn::Mul(hn::Set(d, a), hn::LoadU(d, x + i)), d, y + i);
@@ -195,6 +233,8 @@ namespace lapidary::kernels {
 HWY_EXPORT(DotTarget);
 HWY_EXPORT(RmsNormTarget);
 HWY_EXPORT(AddScaledTarget);
+HWY_EXPORT(ScaledSumTarget);
+HWY_EXPORT(MixRowsTarget);
 HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(GeluTanhTimesTarget);
 HWY_EXPORT(GaussianTopKTarget);
@@ -219,6 +259,15 @@ void RmsNorm(const float* x, const float* weight, float eps, int64_t n,
 
 void AddScaled(float a, const float* x, int64_t n, float* y) {
   HWY_DYNAMIC_DISPATCH(AddScaledTarget)(a, x, n, y);
+}
+
+void ScaledSum(float a, const float* x, const float* y, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaledSumTarget)(a, x, y, n, out);
+}
+
+void MixRows(const float* coefficients, int64_t rows, const float* const* x,
+             int64_t n, float* const* out) {
+  HWY_DYNAMIC_DISPATCH(MixRowsTarget)(coefficients, rows, x, n, out);
 }
 
 void Scale(float a, const float* x, int64_t n, float* y) {

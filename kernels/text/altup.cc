@@ -84,20 +84,17 @@ void Predict(const TextConfig& config, const LayerWeights& w,
     const StreamArray modalities =
         Route(config, w, streams.stream(config.altup_active_idx).row(row),
               ThreadRow(hidden));
+    const float* in[kMaxStreams];
+    float* out[kMaxStreams];
+    float coefficients[kMaxStreams * kMaxStreams];
     for (int64_t i = 0; i < n; ++i) {
-      float* out = predicted.stream(i).row(row);
-      for (int64_t j = 0; j < n; ++j) {
-        const float c =
-            Coefficient(w.prediction_coefs, i * n + j, modalities, n);
-        const float* in = streams.stream(j).row(row);
-        if (j == 0) {
-          Scale(c, in, hidden, out);
-        } else {
-          AddScaled(c, in, hidden, out);
-        }
-      }
-      AddScaled(1.0f, streams.stream(i).row(row), hidden, out);
+      in[i] = streams.stream(i).row(row);
+      out[i] = predicted.stream(i).row(row);
     }
+    for (int64_t i = 0; i < n * n; ++i) {
+      coefficients[i] = Coefficient(w.prediction_coefs, i, modalities, n);
+    }
+    MixRows(coefficients, n, in, hidden, out);
   });
 }
 
@@ -112,15 +109,11 @@ void Correct(const TextConfig& config, const LayerWeights& w,
         Route(config, w, activated.row(row), scratch);
     const float* active = predicted.stream(config.altup_active_idx).row(row);
     float* innovation = scratch;
-    for (int64_t i = 0; i < hidden; ++i) {
-      innovation[i] = activated.row(row)[i] - active[i];
-    }
+    ScaledSum(-1.0f, active, activated.row(row), hidden, innovation);
     for (int64_t i = 0; i < n; ++i) {
-      const float* from = predicted.stream(i).row(row);
-      float* out = corrected.stream(i).row(row);
-      if (out != from) std::memcpy(out, from, hidden * sizeof(float));
       const float c = Coefficient(w.correction_coefs, i, modalities, n);
-      AddScaled(c + 1.0f, innovation, hidden, out);
+      ScaledSum(c + 1.0f, innovation, predicted.stream(i).row(row), hidden,
+                corrected.stream(i).row(row));
     }
   });
 }

@@ -116,6 +116,49 @@ TEST_P(RowOpsTest, Scale_InPlaceAndNot_And_AddScaled) {
   }
 }
 
+TEST_P(RowOpsTest, ScaledSum_InPlaceAndNot) {
+  for (int64_t n : kLengths) {
+    const auto x = Row(n, 5), y = Row(n, 6);
+    auto in_place = y;
+    std::vector<float> out(n);
+    ScaledSum(0.3f, x.data(), y.data(), n, out.data());
+    ScaledSum(0.3f, x.data(), in_place.data(), n, in_place.data());
+    for (int64_t i = 0; i < n; ++i) {
+      const double want = y[i] + double{0.3f} * x[i];
+      ASSERT_NEAR(out[i], want, kEpsilon * (std::abs(y[i]) + 1)) << i;
+    }
+    EXPECT_EQ(in_place, out);
+  }
+}
+
+TEST_P(RowOpsTest, MixRows_AddsEachRowToItsMixture) {
+  for (int64_t rows : {1, 2, 4, 8}) {
+    const auto coefficients = Row(rows * rows, 11);
+    for (int64_t n : kLengths) {
+      std::vector<std::vector<float>> x, out(rows, std::vector<float>(n));
+      std::vector<const float*> from;
+      std::vector<float*> to;
+      for (int64_t i = 0; i < rows; ++i) {
+        x.push_back(Row(n, 20 + i));
+        to.push_back(out[i].data());
+      }
+      for (const auto& row : x) from.push_back(row.data());
+      MixRows(coefficients.data(), rows, from.data(), n, to.data());
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t at = 0; at < n; ++at) {
+          double want = x[i][at], size = std::abs(x[i][at]);
+          for (int64_t j = 0; j < rows; ++j) {
+            const double term = double{coefficients[i * rows + j]} * x[j][at];
+            want += term;
+            size += std::abs(term);
+          }
+          ASSERT_NEAR(out[i][at], want, 4 * kEpsilon * size) << rows << " " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(RowOpsTest, GeluTanhTimes) {
   for (int64_t n : kLengths) {
     auto x = Row(n, 7, 8);

@@ -1,5 +1,5 @@
-// Packs rows of a weight matrix into the block-quantised layout, and keeps
-// account of what that costs.
+// Packs a weight matrix into the block-quantised layouts, and keeps account of
+// what that costs.
 #ifndef LAPIDARY_KERNELS_QUANT_QUANTIZE_H_
 #define LAPIDARY_KERNELS_QUANT_QUANTIZE_H_
 
@@ -32,6 +32,22 @@ struct QuantError {
 //   panel   QuantPanelBytes(target, k) bytes
 QuantError QuantizePanel(DType source, const void* rows, int64_t row_count,
                          int64_t k, DType target, void* panel);
+
+// Writes records of neurons that are rows of the matrix, by all threads.
+//   rows     [count][width]
+//   records  [count], as neuron_layout.h; all zero before
+QuantError QuantizeNeuronRows(DType source, const void* rows, int64_t count,
+                              int64_t width, DType target, void* records);
+
+// Writes block `block` of the records of neurons that are columns of the
+// matrix, by all threads.
+//   rows     [row_count][neurons]  rows 32·block and on, at most 32
+//   width    rows of the whole matrix
+//   records  [neurons]; all zero before the first block
+QuantError QuantizeNeuronBlocks(DType source, const void* rows,
+                                int64_t row_count, int64_t neurons,
+                                int64_t width, int64_t block, DType target,
+                                void* records);
 
 }  // namespace lapidary::kernels
 

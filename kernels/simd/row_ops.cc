@@ -1,6 +1,8 @@
 #include "kernels/simd/row_ops.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/parallel.h"
 
@@ -167,7 +169,25 @@ void GaussianTopKTarget(float multiplier, int64_t n, float* x) {
   const float cutoff = mean + std::sqrt(sum / count) * multiplier;
   ForEachVector(n, [&](auto tag, int64_t at) {
     const auto left = hn::Sub(hn::LoadU(tag, x + at), hn::Set(tag, cutoff));
-    hn::StoreU(hn::Max(left, hn::Zero(tag)), tag, x + at);
+    // Not Max, which makes 0 of a NaN.
+    hn::StoreU(hn::IfThenZeroElse(hn::Lt(left, hn::Zero(tag)), left), tag,
+               x + at);
+  });
+}
+
+// Sets bit i % 64 of word i / 64 for every i in [0, n) that `x` is not 0 at.
+void NonZeroBitsTarget(const float* x, int64_t n, uint64_t* bits) {
+  std::fill(bits, bits + (n + 63) / 64, 0);
+  ForEachVector(n, [&](auto d, int64_t i) {
+    const int64_t lanes = hn::Lanes(d);
+    uint8_t bytes[8] = {};
+    // Not Ne, of which some CPUs say that it is false for a NaN.
+    const auto zero = hn::Eq(hn::LoadU(d, x + i), hn::Zero(d));
+    hn::StoreMaskBits(d, hn::Not(zero), bytes);
+    uint64_t word;
+    std::memcpy(&word, bytes, sizeof(word));
+    word &= ~uint64_t{0} >> (64 - lanes);
+    bits[i / 64] |= word << (i % 64);
   });
 }
 
@@ -238,6 +258,7 @@ HWY_EXPORT(MixRowsTarget);
 HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(GeluTanhTimesTarget);
 HWY_EXPORT(GaussianTopKTarget);
+HWY_EXPORT(NonZeroBitsTarget);
 HWY_EXPORT(SoftCapTarget);
 HWY_EXPORT(SoftmaxTarget);
 HWY_EXPORT(ToBf16Target);
@@ -280,6 +301,10 @@ void GeluTanhTimes(const float* y, int64_t n, float* x) {
 
 void GaussianTopK(float multiplier, int64_t n, float* x) {
   HWY_DYNAMIC_DISPATCH(GaussianTopKTarget)(multiplier, n, x);
+}
+
+void NonZeroBits(const float* x, int64_t n, uint64_t* bits) {
+  HWY_DYNAMIC_DISPATCH(NonZeroBitsTarget)(x, n, bits);
 }
 
 void SoftCap(float cap, int64_t n, float* x) {

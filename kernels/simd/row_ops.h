@@ -44,8 +44,13 @@ void GeluTanhTimes(const float* y, int64_t n, float* x);
 
 // Gemma3nTextMLP._gaussian_topk: x = max(x - cutoff, 0) with cutoff =
 // mean(x) + multiplier · std(x), the population's standard deviation.
-// Survivors are shifted by the cutoff.
+// Survivors are shifted by the cutoff. A NaN or an infinity in x leaves nothing
+// but NaN.
 void GaussianTopK(float multiplier, int64_t n, float* x);
+
+// Bit i % 64 of word i / 64 says whether x_i is not 0, which a NaN is not.
+//   bits  [ceil(n / 64)]; bits from n on are 0
+void NonZeroBits(const float* x, int64_t n, uint64_t* bits);
 
 // x = cap · tanh(x / cap)
 void SoftCap(float cap, int64_t n, float* x);

@@ -219,6 +219,31 @@ TEST_P(RowOpsTest, GaussianTopK_FarFromZero_DoesNotCancel) {
   for (int i = 0; i < 200; ++i) ASSERT_EQ(x[i], i % 2 == 0 ? 0.5f : 0) << i;
 }
 
+TEST_P(RowOpsTest, GaussianTopK_OfWhatIsNoNumber_IsNoNumber) {
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), kInf}) {
+    auto x = Row(70, 12);
+    x[33] = bad;
+    GaussianTopK(1.6f, 70, x.data());
+    for (float v : x) ASSERT_TRUE(std::isnan(v));
+  }
+}
+
+TEST_P(RowOpsTest, NonZeroBits_AreThoseOfTheNumbersThatAreNotZero) {
+  for (int64_t n : kLengths) {
+    auto x = Row(n, 13);
+    for (int64_t i = 0; i < n; ++i) {
+      if (i % 3 != 0) x[i] = i % 2 == 0 ? 0.0f : -0.0f;
+    }
+    if (n > 4) x[4] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<uint64_t> bits((n + 63) / 64, ~uint64_t{0});
+    NonZeroBits(x.data(), n, bits.data());
+    for (int64_t i = 0; i < static_cast<int64_t>(bits.size()) * 64; ++i) {
+      const bool want = i < n && !(x[i] == 0);
+      ASSERT_EQ(bits[i / 64] >> (i % 64) & 1, want) << i << " of " << n;
+    }
+  }
+}
+
 TEST_P(RowOpsTest, SoftCap_NeverExceedsTheCap) {
   for (int64_t n : kLengths) {
     auto x = Row(n, 10, 90);

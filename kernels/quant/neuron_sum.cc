@@ -1,0 +1,297 @@
+#include "kernels/quant/neuron_sum.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/parallel.h"
+#include "kernels/quant/scratch.h"
+
+// Highway compiles this file once for each instruction set; the order counts.
+// clang-format off
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/quant/neuron_sum.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+// clang-format on
+
+#ifndef LAPIDARY_KERNELS_QUANT_NEURON_SUM_TILE_
+#define LAPIDARY_KERNELS_QUANT_NEURON_SUM_TILE_
+namespace lapidary::kernels {
+
+// Columns that are summed together: a cache line of int4 codes.
+inline constexpr int64_t kTileColumns = 128;
+inline constexpr int64_t kTileBlocks = kTileColumns / kQuantBlock;
+
+}  // namespace lapidary::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace lapidary::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Vectors of up to 16 floats: half a block is a whole number of them.
+using F = hn::CappedTag<float, 16>;
+
+// weights = scale · (code - offset): at most 19 bits, so each step is exact.
+template <class V>
+HWY_INLINE void StoreWeights(V codes, float scale, float offset, float* out) {
+  const F d;
+  const auto product = hn::Mul(hn::ConvertTo(d, codes), hn::Set(d, scale));
+  hn::Store(hn::Sub(product, hn::Set(d, offset)), d, out);
+}
+
+HWY_INLINE void DecodeInt4Block(const uint8_t* codes, float scale, float* out) {
+  const hn::RebindToSigned<F> di;
+  const hn::Rebind<uint8_t, F> d8;
+  constexpr int64_t kHalf = kQuantBlock / 2;
+  const float offset = scale * CodeOffset(DType::kInt4);
+  for (int64_t i = 0; i < kHalf; i += hn::Lanes(di)) {
+    const auto both = hn::PromoteTo(di, hn::LoadU(d8, codes + i));
+    StoreWeights(hn::And(both, hn::Set(di, 0xF)), scale, offset, out + i);
+    StoreWeights(hn::ShiftRight<4>(both), scale, offset, out + kHalf + i);
+  }
+}
+
+HWY_INLINE void DecodeInt8Block(const uint8_t* codes, float scale, float* out) {
+  const hn::RebindToSigned<F> di;
+  const hn::Rebind<uint8_t, F> d8;
+  const float offset = scale * CodeOffset(DType::kInt8);
+  for (int64_t i = 0; i < kQuantBlock; i += hn::Lanes(di)) {
+    StoreWeights(hn::PromoteTo(di, hn::LoadU(d8, codes + i)), scale, offset,
+                 out + i);
+  }
+}
+
+// Columns [tile · 128, + 128) of a record; what is past its end is 0.
+//   weights  [128]
+void DecodeTile(const NeuronMatrix& w, int32_t neuron, int64_t tile,
+                float* weights) {
+  const std::byte* record = w.record(neuron);
+  const int64_t first = tile * kTileBlocks;
+  const int64_t blocks = std::min(
+      kTileBlocks, QuantRecords(w.width) * kQuantRecordBlocks - first);
+  const hn::CappedTag<float, kTileBlocks> d;
+  const hn::Rebind<hwy::float16_t, decltype(d)> d16;
+  HWY_ALIGN float scales[kTileBlocks];
+  // Four, though a last tile has two: records end with a cache line.
+  const std::byte* halves =
+      record + NeuronCodeBytes(w.dtype, w.width) + first * 2;
+  for (int64_t i = 0; i < kTileBlocks; i += hn::Lanes(d)) {
+    const auto* at = reinterpret_cast<const hwy::float16_t*>(halves) + i;
+    hn::Store(hn::PromoteTo(d, hn::LoadU(d16, at)), d, scales + i);
+  }
+  const bool int4 = w.dtype == DType::kInt4;
+  const auto* codes = reinterpret_cast<const uint8_t*>(record) +
+                      first * (int4 ? kQuantBlock / 2 : kQuantBlock);
+  for (int64_t block = 0; block < blocks; ++block) {
+    float* out = weights + block * kQuantBlock;
+    if (int4) {
+      DecodeInt4Block(codes + block * kQuantBlock / 2, scales[block], out);
+    } else {
+      DecodeInt8Block(codes + block * kQuantBlock, scales[block], out);
+    }
+  }
+  std::fill(weights + blocks * kQuantBlock, weights + kTileColumns, 0.0f);
+}
+
+// sums += Σ values[i] · weights[places[i] - first_place], in order.
+//   weights  [neurons of the chunk][128]
+//   sums     [128]
+void AddNeurons(const float* weights, int32_t first_place,
+                const int32_t* places, const float* values, int64_t count,
+                float* sums) {
+#if HWY_NATIVE_FMA
+  const F d;
+  constexpr int64_t kSums = 8;
+  const int64_t lanes = hn::Lanes(d);
+  for (int64_t column = 0; column < kTileColumns; column += kSums * lanes) {
+    float* at = sums + column;
+    auto s0 = hn::Load(d, at), s1 = hn::Load(d, at + lanes),
+         s2 = hn::Load(d, at + 2 * lanes), s3 = hn::Load(d, at + 3 * lanes),
+         s4 = hn::Load(d, at + 4 * lanes), s5 = hn::Load(d, at + 5 * lanes),
+         s6 = hn::Load(d, at + 6 * lanes), s7 = hn::Load(d, at + 7 * lanes);
+    for (int64_t i = 0; i < count; ++i) {
+      const auto a = hn::Set(d, values[i]);
+      const float* w =
+          weights + (places[i] - first_place) * kTileColumns + column;
+      s0 = hn::MulAdd(a, hn::Load(d, w), s0);
+      s1 = hn::MulAdd(a, hn::Load(d, w + lanes), s1);
+      s2 = hn::MulAdd(a, hn::Load(d, w + 2 * lanes), s2);
+      s3 = hn::MulAdd(a, hn::Load(d, w + 3 * lanes), s3);
+      s4 = hn::MulAdd(a, hn::Load(d, w + 4 * lanes), s4);
+      s5 = hn::MulAdd(a, hn::Load(d, w + 5 * lanes), s5);
+      s6 = hn::MulAdd(a, hn::Load(d, w + 6 * lanes), s6);
+      s7 = hn::MulAdd(a, hn::Load(d, w + 7 * lanes), s7);
+    }
+    hn::Store(s0, d, at);
+    hn::Store(s1, d, at + lanes);
+    hn::Store(s2, d, at + 2 * lanes);
+    hn::Store(s3, d, at + 3 * lanes);
+    hn::Store(s4, d, at + 4 * lanes);
+    hn::Store(s5, d, at + 5 * lanes);
+    hn::Store(s6, d, at + 6 * lanes);
+    hn::Store(s7, d, at + 7 * lanes);
+  }
+#else
+  // A product that is rounded before it is added is another number.
+  for (int64_t i = 0; i < count; ++i) {
+    const float* w = weights + (places[i] - first_place) * kTileColumns;
+    for (int64_t column = 0; column < kTileColumns; ++column) {
+      sums[column] = std::fma(values[i], w[column], sums[column]);
+    }
+  }
+#endif
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace lapidary::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lapidary::kernels {
+
+HWY_EXPORT(DecodeTile);
+HWY_EXPORT(AddNeurons);
+
+namespace {
+
+constexpr int64_t kLine = 64;
+
+// Neurons that are decoded together: for few rows, what L1 holds; for many,
+// enough that a row has some of them.
+constexpr int64_t kFewRows = 8;
+constexpr int64_t kSmallChunk = 32;
+constexpr int64_t kLargeChunk = 128;
+
+// Sums of so many bytes stay in L2 beside a chunk.
+constexpr int64_t kSumsBytes = 256 << 10;
+
+// Weight bytes from which waking a team costs less than it gains.
+constexpr int64_t kTeamBytes = 32 << 10;
+
+// One call of SumNeurons; what its threads share.
+class Summation {
+ public:
+  Summation(const NeuronMatrix& w, const ActiveNeurons& active, MatrixView out)
+      : w_(w),
+        active_(active),
+        out_(out),
+        count_(static_cast<int64_t>(active.neurons().size())),
+        chunk_(out.rows <= kFewRows ? kSmallChunk : kLargeChunk),
+        chunks_((count_ + chunk_ - 1) / chunk_),
+        tile_bytes_(w.dtype == DType::kInt4 ? kTileColumns / 2 : kTileColumns) {
+    FindChunks();
+  }
+
+  int64_t tiles() const {
+    return (w_.width + kTileColumns - 1) / kTileColumns;
+  }
+  bool worth_a_team() const {
+    return count_ * NeuronBytes(w_.dtype, w_.width) >= kTeamBytes;
+  }
+
+  void SumTiles(int64_t first, int64_t last) const {
+    const int64_t together = std::max<int64_t>(
+        1, kSumsBytes / (out_.rows * kTileColumns * int64_t{sizeof(float)}));
+    for (int64_t tile = first; tile < last; tile += together) {
+      SumTogether(tile, std::min(last, tile + together));
+    }
+  }
+
+ private:
+  // Where each row's neurons of each chunk begin: ends_[chunk][row], with the
+  // row's first before them.
+  void FindChunks() {
+    bounds_.resize((chunks_ + 1) * out_.rows);
+    ParallelFor(out_.rows, [&](int64_t row) {
+      const absl::Span<const int32_t> places = active_.places(row);
+      int64_t at = 0;
+      bounds_[row] = 0;
+      for (int64_t chunk = 1; chunk <= chunks_; ++chunk) {
+        const int64_t end = chunk * chunk_;
+        while (at < static_cast<int64_t>(places.size()) && places[at] < end) {
+          ++at;
+        }
+        bounds_[chunk * out_.rows + row] = static_cast<int32_t>(at);
+      }
+    });
+  }
+
+  // Asks memory for a neuron's part of a tile.
+  void Prefetch(int64_t place, int64_t tile) const {
+    if (place >= count_) return;
+    const std::byte* record = w_.record(active_.neurons()[place]);
+    for (int64_t at = 0; at < tile_bytes_; at += kLine) {
+      __builtin_prefetch(record + tile * tile_bytes_ + at);
+    }
+    const std::byte* scales = record + NeuronCodeBytes(w_.dtype, w_.width);
+    __builtin_prefetch(scales + tile * kTileBlocks * sizeof(uint16_t));
+  }
+
+  // Tiles [first, last), whose sums of all rows stay in the cache.
+  void SumTogether(int64_t first, int64_t last) const {
+    thread_local Scratch sums_scratch, weights_scratch;
+    const int64_t stride = (last - first) * kTileColumns;
+    auto* sums = sums_scratch.Room<float>(out_.rows * stride);
+    auto* weights = weights_scratch.Room<float>(chunk_ * kTileColumns);
+    std::fill(sums, sums + out_.rows * stride, 0.0f);
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+      for (int64_t tile = first; tile < last; ++tile) {
+        AddTile(chunk, tile, weights, stride,
+                sums + (tile - first) * kTileColumns);
+      }
+    }
+    const int64_t column = first * kTileColumns;
+    const int64_t columns = std::min(stride, w_.width - column);
+    for (int64_t row = 0; row < out_.rows; ++row) {
+      std::memcpy(out_.row(row) + column, sums + row * stride,
+                  columns * sizeof(float));
+    }
+  }
+
+  void AddTile(int64_t chunk, int64_t tile, float* weights, int64_t stride,
+               float* sums) const {
+    const int64_t begin = chunk * chunk_;
+    const int64_t end = std::min(count_, begin + chunk_);
+    for (int64_t place = begin; place < end; ++place) {
+      Prefetch(place + chunk_, tile);
+      HWY_DYNAMIC_DISPATCH(DecodeTile)
+      (w_, active_.neurons()[place], tile,
+       weights + (place - begin) * kTileColumns);
+    }
+    for (int64_t row = 0; row < out_.rows; ++row) {
+      const int64_t at = bounds_[chunk * out_.rows + row];
+      const int64_t count = bounds_[(chunk + 1) * out_.rows + row] - at;
+      if (count == 0) continue;
+      HWY_DYNAMIC_DISPATCH(AddNeurons)
+      (weights, static_cast<int32_t>(begin), &active_.places(row)[at],
+       &active_.values(row)[at], count, sums + row * stride);
+    }
+  }
+
+  const NeuronMatrix& w_;
+  const ActiveNeurons& active_;
+  const MatrixView out_;
+  const int64_t count_;       // of active neurons
+  const int64_t chunk_;       // neurons of one
+  const int64_t chunks_;
+  const int64_t tile_bytes_;  // of a record's codes
+  std::vector<int32_t> bounds_;  // [chunks + 1][rows]
+};
+
+}  // namespace
+
+void SumNeurons(const NeuronMatrix& w, const ActiveNeurons& active,
+                MatrixView out) {
+  if (out.rows == 0) return;
+  const Summation sum(w, active, out);
+  ParallelRanges(sum.tiles(), sum.worth_a_team(),
+                 [&](int64_t first, int64_t last) { sum.SumTiles(first, last); });
+}
+
+}  // namespace lapidary::kernels
+#endif  // HWY_ONCE

@@ -21,7 +21,9 @@ constexpr int64_t kMaxSize = std::numeric_limits<int64_t>::max();
 constexpr std::pair<TensorUse, const char*> kUses[] = {
     {TensorUse::kGemm, "gemm"},
     {TensorUse::kPlain, "plain"},
-    {TensorUse::kPleTable, "ple"}};
+    {TensorUse::kPleTable, "ple"},
+    {TensorUse::kNeuronRows, "neuron rows"},
+    {TensorUse::kNeuronColumns, "neuron columns"}};
 
 const char* UseName(TensorUse use) {
   for (const auto& [value, name] : kUses) {
@@ -35,7 +37,7 @@ TensorUse ReadUse(JsonFields* fields) {
   for (const auto& [value, name] : kUses) {
     if (text == name) return value;
   }
-  fields->Fail("use", "want gemm or plain");
+  fields->Fail("use", "want gemm, plain, neuron rows or neuron columns");
   return TensorUse::kPlain;
 }
 

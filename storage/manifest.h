@@ -2,7 +2,7 @@
 // and where each tensor lies in them. Written last; carries a checksum of
 // itself.
 //
-//   {"format": "lapidary-packed-model", "format_version": 2,
+//   {"format": "lapidary-packed-model", "format_version": 3,
 //    "tool": "lapidary pack", "name": "gemma-3n-E2B-it", "source": "/models/…",
 //    "dtype": "bf16", "chat_template": "gemma3n",
 //    "parameters": {"text": …, "ple": …, "vision": …, "audio": …},
@@ -33,7 +33,8 @@
 namespace lapidary {
 
 // 2: a dtype for each matrix, int8 and int4 among them.
-inline constexpr int64_t kManifestVersion = 2;
+// 3: up and down of sparse layers by neuron.
+inline constexpr int64_t kManifestVersion = 3;
 
 // Of every tensor's offset in its file.
 inline constexpr uint64_t kTensorAlignment = 4096;

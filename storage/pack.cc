@@ -28,6 +28,7 @@
 #include "storage/manifest.h"
 #include "storage/model_config.h"
 #include "storage/model_files.h"
+#include "storage/neuron_packer.h"
 #include "storage/pack_target.h"
 #include "storage/ple_store.h"
 #include "storage/tensor_groups.h"
@@ -52,6 +53,14 @@ std::string FileOf(const TensorSpec& spec) {
   return spec.layer < 0
              ? absl::StrCat(kWeightsFolder, "/global.bin")
              : absl::StrFormat("%s/layer_%03d.bin", kWeightsFolder, spec.layer);
+}
+
+absl::Status OutOfRange(const TensorSpec& spec, DType dtype) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      spec.name, ": a weight is not a number or beyond ±",
+      kernels::kMaxQuantWeight, ", which ", NameOf(dtype),
+      " cannot hold; is the checkpoint damaged? --dtype=bf16 takes it as it "
+      "is"));
 }
 
 // The PLE table is written by a thread of its own, beside the weights.
@@ -141,9 +150,13 @@ class Packer {
                            PleTask* ple);
   absl::Status WriteGemm(const TensorSpec& spec, const CheckpointTensor& tensor,
                          FileWriter* file, PleTask* ple, QuantError* error);
+  absl::Status WriteByNeuron(const TensorSpec& spec,
+                             const CheckpointTensor& tensor, FileWriter* file,
+                             PleTask* ple, QuantError* error);
   absl::Status WritePlain(const CheckpointTensor& tensor, FileWriter* file);
   absl::Status FinishFile(FileWriter* file, const std::string& name);
   absl::Status CopyFiles();
+  std::string StepName(const TensorSpec& spec) const;
   void Report(absl::string_view step, PleTask* ple);
   // Says how much packing needs, if the disk is or was full: RocksDB reports
   // that in a way of its own.
@@ -254,6 +267,13 @@ absl::Status Packer::CheckSpace() {
   return CheckFreeSpace(target_->folder(), bytes_needed_, "the packed model");
 }
 
+// Of Report, while a tensor is packed.
+std::string Packer::StepName(const TensorSpec& spec) const {
+  if (spec.layer < 0) return spec.name;
+  return absl::StrCat("layer ", spec.layer + 1, " of ",
+                      config_.text.num_hidden_layers);
+}
+
 void Packer::Report(absl::string_view step, PleTask* ple) {
   if (options_.progress) {
     options_.progress(step, weights_done_ + ple->bytes_done(), bytes_total_);
@@ -273,10 +293,7 @@ absl::Status Packer::WriteGemm(const TensorSpec& spec,
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", panel_bytes, " bytes of ", spec.name));
   }
-  const std::string step = spec.layer < 0
-                               ? spec.name
-                               : absl::StrCat("layer ", spec.layer + 1, " of ",
-                                              config_.text.num_hidden_layers);
+  const std::string step = StepName(spec);
   RowReader reader(tensor);
   for (int64_t block = 0; block < spec.row_blocks; ++block) {
     for (int64_t row = 0; row < block_rows; row += panel_rows) {
@@ -284,19 +301,26 @@ absl::Status Packer::WriteGemm(const TensorSpec& spec,
       error->Add(PackWeightPanel(reader.dtype(),
                                  reader.Read(block * block_rows + row, count),
                                  count, k, dtype, panel->data()));
-      if (error->out_of_range) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            spec.name, ": a weight is not a number or beyond ±",
-            kernels::kMaxQuantWeight, ", which ", NameOf(dtype),
-            " cannot hold; is the checkpoint damaged? --dtype=bf16 takes it "
-            "as it is"));
-      }
+      if (error->out_of_range) return OutOfRange(spec, dtype);
       if (auto s = file->Append(panel->data(), panel_bytes); !s.ok()) return s;
       weights_done_ += panel_bytes;
       Report(step, ple);
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status Packer::WriteByNeuron(const TensorSpec& spec,
+                                   const CheckpointTensor& tensor,
+                                   FileWriter* file, PleTask* ple,
+                                   QuantError* error) {
+  const DType dtype = PackedDType(spec, options_.dtypes);
+  const auto packed = PackByNeuron(spec, tensor, dtype, error);
+  if (!packed.ok()) return packed.status();
+  if (error->out_of_range) return OutOfRange(spec, dtype);
+  weights_done_ += (*packed)->size();
+  Report(StepName(spec), ple);
+  return file->Append((*packed)->data(), (*packed)->size());
 }
 
 absl::Status Packer::WritePlain(const CheckpointTensor& tensor,
@@ -326,9 +350,11 @@ absl::Status Packer::WriteTensor(const TensorSpec& spec, FileWriter* file,
   entry.use = spec.use;
   entry.row_blocks = spec.row_blocks;
   QuantError error;
-  const absl::Status written = spec.use == TensorUse::kGemm
-                                   ? WriteGemm(spec, tensor, file, ple, &error)
-                                   : WritePlain(tensor, file);
+  const absl::Status written =
+      IsByNeuron(spec.use, entry.dtype)
+          ? WriteByNeuron(spec, tensor, file, ple, &error)
+      : IsMatrix(spec.use) ? WriteGemm(spec, tensor, file, ple, &error)
+                           : WritePlain(tensor, file);
   if (!written.ok()) return written;
   entry.rms_error = error.RelativeRms();
   entry.bytes = file->size() - entry.offset;

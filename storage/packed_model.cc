@@ -46,7 +46,7 @@ bool IsKnownPath(absl::string_view path) {
 
 // A matrix says itself how it was packed; anything else is f32.
 bool IsDTypeOf(const TensorSpec& spec, DType dtype) {
-  return spec.use == TensorUse::kGemm ? kernels::IsWeightDType(dtype)
+  return IsMatrix(spec.use) ? kernels::IsWeightDType(dtype)
                                       : dtype == DType::kF32;
 }
 
@@ -205,7 +205,7 @@ absl::Status PackedModel::Impl::MapTensors() {
     by_name[tensor.name] = &tensor;
   }
   const auto has_its_dtype = [&](const ManifestTensor& tensor) {
-    return tensor.use == TensorUse::kGemm && tensor.dtype == manifest.dtype;
+    return IsMatrix(tensor.use) && tensor.dtype == manifest.dtype;
   };
   if (std::none_of(manifest.tensors.begin(), manifest.tensors.end(),
                    has_its_dtype)) {

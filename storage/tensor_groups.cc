@@ -53,7 +53,7 @@ constexpr char kNorms[] = "norms and coefficients";
 
 // Null for norms and coefficients.
 const Group* GroupOf(absl::string_view name, TensorUse use) {
-  if (use != TensorUse::kGemm) return nullptr;
+  if (!IsMatrix(use)) return nullptr;
   const auto found = std::find_if(
       std::begin(kGroups), std::end(kGroups), [&](const Group& group) {
         return absl::StrContains(name, group.part_of_names);
@@ -89,7 +89,7 @@ TensorGroup Summarise(const Manifest& manifest, const Group* group,
 }  // namespace
 
 DType PackedDType(const TensorSpec& spec, const PackDTypes& dtypes) {
-  if (spec.use != TensorUse::kGemm) return DType::kF32;
+  if (!IsMatrix(spec.use)) return DType::kF32;
   const Group* group = GroupOf(spec.name, spec.use);
   if (group == nullptr) return dtypes.matrices;
   const auto other = dtypes.others.find(group->id);

@@ -247,15 +247,20 @@ void FeedForward(const LayerPlace& place, const LayerWeights& w, MatrixView y,
   NormRows(y, w.pre_feedforward_layernorm, c.rms_norm_eps, normed);
   const MatrixView gate = step->gate.Take(y.rows, inner);
   const MatrixView up = step->up.Take(y.rows, inner);
-  step->ProjectAll(normed, {{&w.gate_proj, gate}, {&w.up_proj, up}});
-  step->Expect(y.rows, {&w.down_proj});
-  const bool sparse = c.activation_sparsity_pattern[place.layer] > 0;
-  ParallelFor(y.rows, [&](int64_t row) {
-    if (sparse) GaussianTopK(w.sparsity_multiplier, inner, gate.row(row));
-    GeluTanhTimes(up.row(row), inner, gate.row(row));
-  });
   const MatrixView down = step->hidden.Take(y.rows, c.hidden_size);
-  step->Project(w.down_proj, gate, down);
+  if (!w.up_neurons.empty()) {
+    const Stopwatch watch(&step->timings->gemm_ns);
+    step->sparse_ffn.Run(w, normed, gate, up, down);
+  } else {
+    step->ProjectAll(normed, {{&w.gate_proj, gate}, {&w.up_proj, up}});
+    step->Expect(y.rows, {&w.down_proj});
+    const bool sparse = c.activation_sparsity_pattern[place.layer] > 0;
+    ParallelFor(y.rows, [&](int64_t row) {
+      if (sparse) GaussianTopK(w.sparsity_multiplier, inner, gate.row(row));
+      GeluTanhTimes(up.row(row), inner, gate.row(row));
+    });
+    step->Project(w.down_proj, gate, down);
+  }
   step->Expect(y.rows, {&place.ple_projection});
   ParallelFor(y.rows, [&](int64_t row) {
     RmsNorm(down.row(row), w.post_feedforward_layernorm, c.rms_norm_eps,

@@ -184,6 +184,7 @@ void TextModel::Head(const TextBatch& batch, const StageState& state,
 
 size_t TextModel::WeightBytesPerToken() const {
   size_t bytes = weights_.embed_tokens.bytes();
+  size_t by_neuron = 0;
   const auto add = [&](const WeightMatrix& w) {
     if (!w.empty()) bytes += w.bytes();
   };
@@ -199,8 +200,14 @@ size_t TextModel::WeightBytesPerToken() const {
           &l.laurel_left, &l.laurel_right}) {
       add(*w);
     }
+    by_neuron += l.up_neurons.bytes() + l.down_neurons.bytes();
   }
-  return bytes;
+  return bytes + static_cast<size_t>(sparsity().ActiveShare() *
+                                     static_cast<double>(by_neuron));
+}
+
+const SparsityCount& TextModel::sparsity() const {
+  return step_->sparse_ffn.count();
 }
 
 size_t TextModel::ScratchBytes() const { return step_->bytes(); }

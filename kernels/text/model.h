@@ -24,6 +24,7 @@
 #include "kernels/attention/kv_cache.h"
 #include "kernels/attention/step_kv.h"
 #include "kernels/tensor.h"
+#include "kernels/text/sparse_ffn.h"
 #include "kernels/text/weights.h"
 
 namespace lapidary::kernels::text {
@@ -107,9 +108,13 @@ class TextModel {
   void Head(const TextBatch& batch, const StageState& state,
             const LogitsSink& sink);
 
-  // Bytes of weights that one decoded token reads (the PLE row and the cache
-  // not counted).
+  // Bytes of weights that one token, decoded alone, reads (the PLE row and the
+  // cache not counted): of sparse layers by neuron as much as was active of
+  // them so far, or all before the first step.
   size_t WeightBytesPerToken() const;
+
+  // How much that was.
+  const SparsityCount& sparsity() const;
 
   // Bytes of scratch memory that the model holds.
   size_t ScratchBytes() const;

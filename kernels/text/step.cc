@@ -51,7 +51,7 @@ void Step::Expect(int64_t rows, absl::Span<const WeightMatrix* const> weights) {
 
 size_t Step::bytes() const {
   size_t total = predicted_storage.capacity() * sizeof(float) + kv.bytes() +
-                 gemm.ScratchBytes();
+                 gemm.ScratchBytes() + sparse_ffn.bytes();
   for (const ScratchMatrix* matrix :
        {&normed, &laurel_low, &laurel, &query, &key, &value, &context,
         &attended, &hidden, &gate, &up, &per_layer_input, &per_layer_gate,

@@ -13,6 +13,7 @@
 #include "kernels/tensor.h"
 #include "kernels/text/altup.h"
 #include "kernels/text/model.h"
+#include "kernels/text/sparse_ffn.h"
 
 namespace lapidary::kernels::text {
 
@@ -51,6 +52,7 @@ struct Step {
   std::array<RopeTable, 2> rope;  // by LayerType
   StepKv kv;
   GemmContext gemm;
+  SparseFfn sparse_ffn;
   TextTimings* timings = nullptr;
 
   StageState state;  // of TextModel::Forward

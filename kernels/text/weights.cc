@@ -64,8 +64,11 @@ void AppendLayerSpecs(const TextConfig& c, int64_t layer,
     add("self_attn.k_norm.weight", {c.head_dim}, TensorUse::kPlain);
   }
   add("mlp.gate_proj.weight", {inner, h}, TensorUse::kGemm);
-  add("mlp.up_proj.weight", {inner, h}, TensorUse::kGemm);
-  add("mlp.down_proj.weight", {h, inner}, TensorUse::kGemm);
+  const bool sparse = c.activation_sparsity_pattern[layer] > 0;
+  add("mlp.up_proj.weight", {inner, h},
+      sparse ? TensorUse::kNeuronRows : TensorUse::kGemm);
+  add("mlp.down_proj.weight", {h, inner},
+      sparse ? TensorUse::kNeuronColumns : TensorUse::kGemm);
   for (const char* name :
        {"input_layernorm", "post_attention_layernorm",
         "pre_feedforward_layernorm", "post_feedforward_layernorm"}) {
@@ -86,7 +89,7 @@ void AppendLayerSpecs(const TextConfig& c, int64_t layer,
 }
 
 bool IsWeightType(TensorUse use, DType dtype) {
-  return use == TensorUse::kGemm ? IsWeightDType(dtype) : dtype == DType::kF32;
+  return IsMatrix(use) ? IsWeightDType(dtype) : dtype == DType::kF32;
 }
 
 // Finds tensors by name and remembers the first error, so that a long list of
@@ -100,16 +103,33 @@ class Binder {
 
   // Row block `block` of a kGemm tensor.
   WeightMatrix Gemm(absl::string_view name, int64_t block = 0) {
-    const PackedTensor tensor = Find(name, TensorUse::kGemm);
-    if (!status_.ok()) return WeightMatrix();
-    const int64_t n = tensor.shape[0] / tensor.row_blocks;
-    const int64_t k = tensor.shape[1];
-    const size_t bytes = WeightMatrixBytes(tensor.dtype, n, k).value_or(0);
-    absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
-        tensor.dtype, n, k,
-        static_cast<const std::byte*>(tensor.data) + block * bytes);
-    if (!matrix.ok()) status_ = matrix.status();
-    return matrix.ok() ? *std::move(matrix) : WeightMatrix();
+    return Wrap(Find(name, TensorUse::kGemm), block);
+  }
+
+  // A matrix by neuron, or the same as panels: whichever it is stored as.
+  void Neurons(absl::string_view name, TensorUse use, NeuronMatrix* neurons,
+               WeightMatrix* panels) {
+    const PackedTensor tensor = Find(name, use);
+    if (!status_.ok()) return;
+    if (!IsByNeuron(use, tensor.dtype)) {
+      *panels = Wrap(tensor, 0);
+      return;
+    }
+    const bool rows = use == TensorUse::kNeuronRows;
+    *neurons = {tensor.dtype, tensor.shape[rows ? 0 : 1],
+                tensor.shape[rows ? 1 : 0],
+                static_cast<const std::byte*>(tensor.data)};
+  }
+
+  // Gate, up and down of a sparse layer are quantised all three or not at all.
+  void CheckSparse(absl::string_view name, const LayerWeights& w) {
+    const bool by_neuron = !w.up_neurons.empty();
+    if (status_.ok() && (by_neuron == w.down_neurons.empty() ||
+                         by_neuron != IsQuantized(w.gate_proj.dtype()))) {
+      status_ = absl::InvalidArgumentError(absl::StrCat(
+          name, ": its matrices are packed some as int8 or int4 and some not; "
+          "pack the model again"));
+    }
   }
 
   const float* Plain(absl::string_view name) {
@@ -133,6 +153,18 @@ class Binder {
   }
 
  private:
+  WeightMatrix Wrap(const PackedTensor& tensor, int64_t block) {
+    if (!status_.ok()) return WeightMatrix();
+    const int64_t n = tensor.shape[0] / tensor.row_blocks;
+    const int64_t k = tensor.shape[1];
+    const size_t bytes = WeightMatrixBytes(tensor.dtype, n, k).value_or(0);
+    absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
+        tensor.dtype, n, k,
+        static_cast<const std::byte*>(tensor.data) + block * bytes);
+    if (!matrix.ok()) status_ = matrix.status();
+    return matrix.ok() ? *std::move(matrix) : WeightMatrix();
+  }
+
   PackedTensor Find(absl::string_view name, TensorUse use) {
     if (!status_.ok()) return {};
     const auto spec =
@@ -175,8 +207,16 @@ LayerWeights BindLayer(const TextConfig& c, int64_t layer, Binder* bind,
   }
   w.o_proj = bind->Gemm(name("self_attn.o_proj.weight"));
   w.gate_proj = bind->Gemm(name("mlp.gate_proj.weight"));
-  w.up_proj = bind->Gemm(name("mlp.up_proj.weight"));
-  w.down_proj = bind->Gemm(name("mlp.down_proj.weight"));
+  if (pattern > 0) {
+    bind->Neurons(name("mlp.up_proj.weight"), TensorUse::kNeuronRows,
+                  &w.up_neurons, &w.up_proj);
+    bind->Neurons(name("mlp.down_proj.weight"), TensorUse::kNeuronColumns,
+                  &w.down_neurons, &w.down_proj);
+    bind->CheckSparse(name("mlp"), w);
+  } else {
+    w.up_proj = bind->Gemm(name("mlp.up_proj.weight"));
+    w.down_proj = bind->Gemm(name("mlp.down_proj.weight"));
+  }
   w.input_layernorm = bind->Plain(name("input_layernorm.weight"));
   w.post_attention_layernorm =
       bind->Plain(name("post_attention_layernorm.weight"));
@@ -242,6 +282,14 @@ bool IsUnusedTextTensor(const TextConfig& config, absl::string_view name) {
 std::optional<size_t> PackedBytes(const TensorSpec& spec, DType dtype) {
   size_t bytes = 0;
   switch (spec.use) {
+    case TensorUse::kNeuronRows:
+    case TensorUse::kNeuronColumns:
+      if (IsByNeuron(spec.use, dtype)) {
+        const bool rows = spec.use == TensorUse::kNeuronRows;
+        return NeuronMatrixBytes(dtype, spec.shape[rows ? 0 : 1],
+                                 spec.shape[rows ? 1 : 0]);
+      }
+      [[fallthrough]];
     case TensorUse::kGemm: {
       const std::optional<size_t> block = WeightMatrixBytes(
           dtype, spec.shape[0] / spec.row_blocks, spec.shape[1]);

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/quant/neuron_layout.h"
 #include "kernels/tensor.h"
 #include "kernels/text/config.h"
 
@@ -27,7 +28,22 @@ enum class TensorUse : uint8_t {
   kGemm,      // matrix [out, in] in its dtype's layout (weight_layout.h)
   kPlain,     // row-major f32: norms, coefficients, the AltUp router
   kPleTable,  // rows of the PLE store; no weight file
+  // Matrices of which a token needs only some neurons, which are its rows or
+  // columns: int8 and int4 by neuron (neuron_layout.h), f32 and bf16 as kGemm.
+  kNeuronRows,     // [neurons, in]
+  kNeuronColumns,  // [out, neurons]
 };
+
+// Whether a tensor is a weight matrix, which a pack's dtype counts for.
+constexpr bool IsMatrix(TensorUse use) {
+  return use != TensorUse::kPlain && use != TensorUse::kPleTable;
+}
+
+// Whether it is stored by neuron.
+constexpr bool IsByNeuron(TensorUse use, DType dtype) {
+  return (use == TensorUse::kNeuronRows || use == TensorUse::kNeuronColumns) &&
+         IsQuantized(dtype);
+}
 
 struct TensorSpec {
   std::string name;  // without the `model.` / `model.language_model.` prefix
@@ -40,8 +56,8 @@ struct TensorSpec {
   int64_t row_blocks = 1;
 };
 
-// Bytes of a tensor in the packed model, at `dtype` if it is kGemm; nothing for
-// shapes that no memory holds.
+// Bytes of a tensor in the packed model, at `dtype` if it is a matrix; nothing
+// for shapes that no memory holds.
 std::optional<size_t> PackedBytes(const TensorSpec& spec, DType dtype);
 
 // Every tensor that the decoder reads, in file order: the global ones first,
@@ -73,7 +89,11 @@ using TensorLookup =
 // arrays of the shapes that TextTensorSpecs gives.
 struct LayerWeights {
   WeightMatrix q_proj, k_proj, v_proj, o_proj;  // k, v: empty if KV-shared
-  WeightMatrix gate_proj, up_proj, down_proj;
+  WeightMatrix gate_proj;
+  // Of a dense layer, or an f32 or bf16 one; the others are empty.
+  WeightMatrix up_proj, down_proj;
+  // Of a sparse layer in int8 or int4, whose gate is quantised too.
+  NeuronMatrix up_neurons, down_neurons;
   WeightMatrix per_layer_input_gate, per_layer_projection;
   WeightMatrix laurel_left, laurel_right;
   float sparsity_multiplier = 0.0f;  // 0: a dense layer

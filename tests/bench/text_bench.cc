@@ -148,6 +148,10 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
       100e-9 * model->timings().head_ns / total,
       100e-9 * model->timings().attention_ns / total,
       100 * (*runner)->ple_seconds() / total);
+  if (model->sparsity().neurons > 0) {
+    std::printf("         %.1f %% of the neurons of sparse layers active\n",
+                100 * model->sparsity().ActiveShare());
+  }
   std::printf(
       "memory   weights mapped %.2f GB, scratch %.0f MB, KV in use %.1f MB, "
       "PLE "

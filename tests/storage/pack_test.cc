@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
 #include "kernels/gemm/weight_layout.h"
+#include "kernels/quant/neuron_layout.h"
 #include "kernels/text/weights.h"
 #include "storage/chat_template.h"
 #include "storage/checkpoint.h"
@@ -57,6 +58,23 @@ std::vector<float> PackedValues(const PackedTensor& tensor) {
     std::memcpy(values.data(), tensor.data, elements * sizeof(float));
     return values;
   }
+  if (IsByNeuron(tensor.use, tensor.dtype)) {
+    const bool rows = tensor.use == TensorUse::kNeuronRows;
+    const int64_t neurons = tensor.shape[rows ? 0 : 1];
+    const int64_t width = tensor.shape[rows ? 1 : 0];
+    const auto* records = static_cast<const std::byte*>(tensor.data);
+    std::vector<float> weights(width);
+    for (int64_t neuron = 0; neuron < neurons; ++neuron) {
+      kernels::DequantizeNeuron(
+          tensor.dtype, width,
+          records + neuron * kernels::NeuronBytes(tensor.dtype, width),
+          weights.data());
+      for (int64_t i = 0; i < width; ++i) {
+        values[rows ? neuron * width + i : i * neurons + neuron] = weights[i];
+      }
+    }
+    return values;
+  }
   const int64_t n = tensor.shape[0] / tensor.row_blocks;
   const int64_t k = tensor.shape[1];
   const auto* block = static_cast<const std::byte*>(tensor.data);
@@ -97,7 +115,7 @@ TEST_P(PackTypesTest, EveryWeightArrivesExactly) {
     ASSERT_TRUE(tensor.ok()) << tensor.status();
     EXPECT_EQ(tensor->shape, spec.shape);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor->data) % 4096, 0u);
-    const DType stored = spec.use == TensorUse::kGemm ? dtype : DType::kF32;
+    const DType stored = IsMatrix(spec.use) ? dtype : DType::kF32;
     EXPECT_EQ(tensor->dtype, stored);
     const std::vector<float> source =
         SourceValues(*(*checkpoint)->Find(spec.name));

@@ -121,7 +121,7 @@ TEST_F(PackedModelTest, NewerFormatIsToldApartFromDamage) {
   json["checksum"] = Checksum(json.dump());
   WriteBytes(ManifestPath(), json.dump());
   EXPECT_EQ(Open().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(Open().message()), HasSubstr("format_version is 3"));
+  EXPECT_THAT(std::string(Open().message()), HasSubstr("format_version is 4"));
 }
 
 TEST_F(PackedModelTest, OlderFormatIsRefusedByName_WithTheRemedy) {
@@ -218,6 +218,8 @@ TEST_F(PackedModelTest, ManifestThatContradictsConfigOrFilesIsRefused) {
       tensor([](ManifestTensor* t) { t->dtype = kernels::DType::kF32; }),
       tensor(
           [](ManifestTensor* t) { t->use = kernels::text::TensorUse::kPlain; }),
+      tensor(
+          [](ManifestTensor* t) { t->use = kernels::text::TensorUse::kGemm; }),
       tensor([](ManifestTensor* t) { t->row_blocks = 0; }),
       tensor([](ManifestTensor* t) { t->file = "weights/other.bin"; }),
       tensor([](ManifestTensor* t) { t->file = "config.json"; }),

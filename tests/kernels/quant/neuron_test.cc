@@ -2,8 +2,6 @@
 // instruction set of this CPU, at odd sizes, for any active neurons, in any
 // batch and with any number of threads.
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/parallel.h"
 #include "kernels/quant/active_neurons.h"
 #include "kernels/quant/neuron_layout.h"
 #include "kernels/quant/neuron_product.h"
@@ -178,10 +177,10 @@ class NeuronProductTest : public testing::TestWithParam<const ProductKernels*> {
   void SetUp() override { UseProductKernelsForTest(GetParam()); }
   void TearDown() override {
     UseProductKernelsForTest(UsableProductKernels().front());
-    omp_set_num_threads(threads_);
+    SetComputeThreads(threads_);
   }
 
-  const int threads_ = omp_get_max_threads();
+  const int threads_ = ComputeThreads();
 };
 
 INSTANTIATE_TEST_SUITE_P(Kernels, NeuronProductTest,
@@ -240,7 +239,7 @@ TEST_P(NeuronProductTest, AnyNumberOfThreads_GivesTheSame) {
   QuantRows x;
   x.Quantize({inputs.data(), 33, 192});
   const auto product = [&](int threads) {
-    omp_set_num_threads(threads);
+    SetComputeThreads(threads);
     std::vector<float> out(33 * 700);
     NeuronMatMul(w.matrix, neurons, x, {out.data(), 33, 700});
     return out;
@@ -253,10 +252,10 @@ class NeuronSumTest : public VectorTargets {
  protected:
   void TearDown() override {
     VectorTargets::TearDown();
-    omp_set_num_threads(threads_);
+    SetComputeThreads(threads_);
   }
 
-  const int threads_ = omp_get_max_threads();
+  const int threads_ = ComputeThreads();
 };
 
 INSTANTIATE_TEST_SUITE_P(Targets, NeuronSumTest, EachVectorTarget(),
@@ -317,10 +316,10 @@ TEST_P(NeuronSumTest, ManyRows_EqualTheDefinition) {
 TEST_P(NeuronSumTest, AnyNumberOfThreads_GivesTheSame) {
   const Neurons w(DType::kInt8, 200, 1000);
   const auto gate = Gate(5, 200, 0.5f);
-  omp_set_num_threads(1);
+  SetComputeThreads(1);
   const auto one = SumOfActive(w.matrix, gate.data(), 5);
   for (int threads : {2, 3, 7}) {
-    omp_set_num_threads(threads);
+    SetComputeThreads(threads);
     EXPECT_EQ(SumOfActive(w.matrix, gate.data(), 5), one) << threads;
   }
 }

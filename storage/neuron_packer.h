@@ -1,0 +1,30 @@
+// Packs a matrix by neuron (kernels/quant/neuron_layout.h), whose neurons are
+// the rows or the columns of the checkpoint's tensor.
+#ifndef LAPIDARY_STORAGE_NEURON_PACKER_H_
+#define LAPIDARY_STORAGE_NEURON_PACKER_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "kernels/quant/quantize.h"
+#include "kernels/tensor.h"
+#include "kernels/text/weights.h"
+#include "storage/checkpoint.h"
+
+namespace lapidary {
+
+// The packed matrix, whole: columns are turned into records 32 rows at a time,
+// front to back, so the tensor is read once and memory holds one packed matrix
+// (E4B, int8: 36 MB). Stops early once error->out_of_range.
+//   spec   kNeuronRows or kNeuronColumns
+//   dtype  kInt8 or kInt4
+//   error  what it cost
+//
+// Errors: RESOURCE_EXHAUSTED.
+absl::StatusOr<std::shared_ptr<const kernels::AlignedBuffer>> PackByNeuron(
+    const kernels::text::TensorSpec& spec, const CheckpointTensor& tensor,
+    kernels::DType dtype, kernels::QuantError* error);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_STORAGE_NEURON_PACKER_H_

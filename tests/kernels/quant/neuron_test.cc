@@ -174,7 +174,10 @@ TEST_P(NeuronLayoutTest, SizesOfNoModel_HaveNoBytes) {
 
 class NeuronProductTest : public testing::TestWithParam<const ProductKernels*> {
  protected:
-  void SetUp() override { UseProductKernelsForTest(GetParam()); }
+  void SetUp() override {
+    UseProductKernelsForTest(GetParam());
+    SetComputeThreads(1);
+  }
   void TearDown() override {
     UseProductKernelsForTest(UsableProductKernels().front());
     SetComputeThreads(threads_);
@@ -250,6 +253,10 @@ TEST_P(NeuronProductTest, AnyNumberOfThreads_GivesTheSame) {
 
 class NeuronSumTest : public VectorTargets {
  protected:
+  void SetUp() override {
+    VectorTargets::SetUp();
+    SetComputeThreads(1);
+  }
   void TearDown() override {
     VectorTargets::TearDown();
     SetComputeThreads(threads_);

@@ -24,6 +24,22 @@ namespace lapidary::kernels {
 inline constexpr int64_t kTileColumns = 128;
 inline constexpr int64_t kTileBlocks = kTileColumns / kQuantBlock;
 
+// One tile of some neurons, and the sums of all rows that it is added to.
+struct ChunkTile {
+  NeuronMatrix w;
+  const ActiveNeurons* active = nullptr;
+  int64_t tile = 0;
+  int64_t first_place = 0;
+  int64_t count = 0;    // neurons
+  int64_t to_come = 0;  // neurons after these
+  // Of each row, its neurons among these: [begins[row], ends[row]) of places.
+  const int32_t* begins = nullptr;
+  const int32_t* ends = nullptr;
+  float* weights = nullptr;  // [count][128]: scratch
+  float* sums = nullptr;     // [rows][128], rows sum_stride apart
+  int64_t sum_stride = 0;
+};
+
 }  // namespace lapidary::kernels
 #endif
 
@@ -40,8 +56,9 @@ using F = hn::CappedTag<float, 16>;
 template <class V>
 HWY_INLINE void StoreWeights(V codes, float scale, float offset, float* out) {
   const F d;
-  const auto product = hn::Mul(hn::ConvertTo(d, codes), hn::Set(d, scale));
-  hn::Store(hn::Sub(product, hn::Set(d, offset)), d, out);
+  hn::Store(hn::MulSub(hn::ConvertTo(d, codes), hn::Set(d, scale),
+                       hn::Set(d, offset)),
+            d, out);
 }
 
 HWY_INLINE void DecodeInt4Block(const uint8_t* codes, float scale, float* out) {
@@ -67,43 +84,68 @@ HWY_INLINE void DecodeInt8Block(const uint8_t* codes, float scale, float* out) {
 }
 
 // Columns [tile · 128, + 128) of a record; what is past its end is 0.
+//   codes    of the tile, as `scales` its first
+//   blocks   that the record still has, at most four
 //   weights  [128]
-void DecodeTile(const NeuronMatrix& w, int32_t neuron, int64_t tile,
-                float* weights) {
-  const std::byte* record = w.record(neuron);
-  const int64_t first = tile * kTileBlocks;
-  const int64_t blocks = std::min(
-      kTileBlocks, QuantRecords(w.width) * kQuantRecordBlocks - first);
+template <DType kType>
+HWY_INLINE void DecodeTile(const std::byte* codes, const std::byte* scales,
+                           int64_t blocks, float* weights) {
   const hn::CappedTag<float, kTileBlocks> d;
   const hn::Rebind<hwy::float16_t, decltype(d)> d16;
-  HWY_ALIGN float scales[kTileBlocks];
+  HWY_ALIGN float wide[kTileBlocks];
   // Four, though a last tile has two: records end with a cache line.
-  const std::byte* halves =
-      record + NeuronCodeBytes(w.dtype, w.width) + first * 2;
   for (int64_t i = 0; i < kTileBlocks; i += hn::Lanes(d)) {
-    const auto* at = reinterpret_cast<const hwy::float16_t*>(halves) + i;
-    hn::Store(hn::PromoteTo(d, hn::LoadU(d16, at)), d, scales + i);
+    const auto* at = reinterpret_cast<const hwy::float16_t*>(scales) + i;
+    hn::Store(hn::PromoteTo(d, hn::LoadU(d16, at)), d, wide + i);
   }
-  const bool int4 = w.dtype == DType::kInt4;
-  const auto* codes = reinterpret_cast<const uint8_t*>(record) +
-                      first * (int4 ? kQuantBlock / 2 : kQuantBlock);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(codes);
   for (int64_t block = 0; block < blocks; ++block) {
     float* out = weights + block * kQuantBlock;
-    if (int4) {
-      DecodeInt4Block(codes + block * kQuantBlock / 2, scales[block], out);
+    if (kType == DType::kInt4) {
+      DecodeInt4Block(bytes + block * kQuantBlock / 2, wide[block], out);
     } else {
-      DecodeInt8Block(codes + block * kQuantBlock, scales[block], out);
+      DecodeInt8Block(bytes + block * kQuantBlock, wide[block], out);
     }
   }
-  std::fill(weights + blocks * kQuantBlock, weights + kTileColumns, 0.0f);
+  if (blocks < kTileBlocks) {
+    std::fill(weights + blocks * kQuantBlock, weights + kTileColumns, 0.0f);
+  }
+}
+
+// Decodes a tile of the chunk's neurons, and asks memory for the next chunk's.
+template <DType kType>
+HWY_INLINE void DecodeChunk(const ChunkTile& c) {
+  constexpr int64_t kLine = 64;
+  constexpr int64_t kCodeBytes =
+      kType == DType::kInt4 ? kTileColumns / 2 : kTileColumns;
+  const int64_t record_bytes = NeuronBytes(kType, c.w.width);
+  const std::byte* codes = c.w.data + c.tile * kCodeBytes;
+  const std::byte* scales = c.w.data + NeuronCodeBytes(kType, c.w.width) +
+                            c.tile * kTileBlocks * sizeof(uint16_t);
+  const int64_t blocks =
+      std::min(kTileBlocks, QuantRecords(c.w.width) * kQuantRecordBlocks -
+                                c.tile * kTileBlocks);
+  const int32_t* neurons = c.active->neurons().data() + c.first_place;
+  for (int64_t i = 0; i < c.count; ++i) {
+    if (i < c.to_come) {
+      const int64_t next = neurons[c.count + i] * record_bytes;
+      for (int64_t at = 0; at < kCodeBytes; at += kLine) {
+        __builtin_prefetch(codes + next + at);
+      }
+      __builtin_prefetch(scales + next);
+    }
+    const int64_t at = neurons[i] * record_bytes;
+    DecodeTile<kType>(codes + at, scales + at, blocks,
+                      c.weights + i * kTileColumns);
+  }
 }
 
 // sums += Σ values[i] · weights[places[i] - first_place], in order.
 //   weights  [neurons of the chunk][128]
 //   sums     [128]
-void AddNeurons(const float* weights, int32_t first_place,
-                const int32_t* places, const float* values, int64_t count,
-                float* sums) {
+HWY_INLINE void AddNeurons(const float* weights, int64_t first_place,
+                           const int32_t* places, const float* values,
+                           int64_t count, float* sums) {
 #if HWY_NATIVE_FMA
   const F d;
   constexpr int64_t kSums = 8;
@@ -147,6 +189,22 @@ void AddNeurons(const float* weights, int32_t first_place,
 #endif
 }
 
+void SumChunk(const ChunkTile& c) {
+  if (c.w.dtype == DType::kInt4) {
+    DecodeChunk<DType::kInt4>(c);
+  } else {
+    DecodeChunk<DType::kInt8>(c);
+  }
+  for (int64_t row = 0; row < c.active->rows(); ++row) {
+    const int32_t begin = c.begins[row];
+    const int32_t count = c.ends[row] - begin;
+    if (count == 0) continue;
+    AddNeurons(c.weights, c.first_place, c.active->places(row).data() + begin,
+               c.active->values(row).data() + begin, count,
+               c.sums + row * c.sum_stride);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace lapidary::kernels
 HWY_AFTER_NAMESPACE();
@@ -154,17 +212,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lapidary::kernels {
 
-HWY_EXPORT(DecodeTile);
-HWY_EXPORT(AddNeurons);
+HWY_EXPORT(SumChunk);
 
 namespace {
 
-constexpr int64_t kLine = 64;
-
-// Neurons that are decoded together: for few rows, what L1 holds; for many,
-// enough that a row has some of them.
-constexpr int64_t kFewRows = 8;
-constexpr int64_t kSmallChunk = 32;
+// Neurons that are decoded together: for few rows, as many as L1 holds beside
+// those that are on their way; for many, enough that a row has some of them.
+constexpr int64_t kFewRows = 4;
+constexpr int64_t kSmallChunk = 8;
 constexpr int64_t kLargeChunk = 128;
 
 // Sums of so many bytes stay in L2 beside a chunk.
@@ -182,8 +237,7 @@ class Summation {
         out_(out),
         count_(static_cast<int64_t>(active.neurons().size())),
         chunk_(out.rows <= kFewRows ? kSmallChunk : kLargeChunk),
-        chunks_((count_ + chunk_ - 1) / chunk_),
-        tile_bytes_(w.dtype == DType::kInt4 ? kTileColumns / 2 : kTileColumns) {
+        chunks_((count_ + chunk_ - 1) / chunk_) {
     FindChunks();
   }
 
@@ -203,8 +257,8 @@ class Summation {
   }
 
  private:
-  // Where each row's neurons of each chunk begin: ends_[chunk][row], with the
-  // row's first before them.
+  // Which of its neurons a row has in each chunk: those in [bounds_[chunk][row],
+  // bounds_[chunk + 1][row]).
   void FindChunks() {
     bounds_.resize((chunks_ + 1) * out_.rows);
     ParallelFor(out_.rows, [&](int64_t row) {
@@ -221,17 +275,6 @@ class Summation {
     });
   }
 
-  // Asks memory for a neuron's part of a tile.
-  void Prefetch(int64_t place, int64_t tile) const {
-    if (place >= count_) return;
-    const std::byte* record = w_.record(active_.neurons()[place]);
-    for (int64_t at = 0; at < tile_bytes_; at += kLine) {
-      __builtin_prefetch(record + tile * tile_bytes_ + at);
-    }
-    const std::byte* scales = record + NeuronCodeBytes(w_.dtype, w_.width);
-    __builtin_prefetch(scales + tile * kTileBlocks * sizeof(uint16_t));
-  }
-
   // Tiles [first, last), whose sums of all rows stay in the cache.
   void SumTogether(int64_t first, int64_t last) const {
     thread_local Scratch sums_scratch, weights_scratch;
@@ -240,9 +283,19 @@ class Summation {
     auto* weights = weights_scratch.Room<float>(chunk_ * kTileColumns);
     std::fill(sums, sums + out_.rows * stride, 0.0f);
     for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      for (int64_t tile = first; tile < last; ++tile) {
-        AddTile(chunk, tile, weights, stride,
-                sums + (tile - first) * kTileColumns);
+      ChunkTile c;
+      c.w = w_;
+      c.active = &active_;
+      c.first_place = chunk * chunk_;
+      c.count = std::min(chunk_, count_ - c.first_place);
+      c.to_come = count_ - c.first_place - c.count;
+      c.begins = &bounds_[chunk * out_.rows];
+      c.ends = c.begins + out_.rows;
+      c.weights = weights;
+      c.sum_stride = stride;
+      for (c.tile = first; c.tile < last; ++c.tile) {
+        c.sums = sums + (c.tile - first) * kTileColumns;
+        HWY_DYNAMIC_DISPATCH(SumChunk)(c);
       }
     }
     const int64_t column = first * kTileColumns;
@@ -253,33 +306,12 @@ class Summation {
     }
   }
 
-  void AddTile(int64_t chunk, int64_t tile, float* weights, int64_t stride,
-               float* sums) const {
-    const int64_t begin = chunk * chunk_;
-    const int64_t end = std::min(count_, begin + chunk_);
-    for (int64_t place = begin; place < end; ++place) {
-      Prefetch(place + chunk_, tile);
-      HWY_DYNAMIC_DISPATCH(DecodeTile)
-      (w_, active_.neurons()[place], tile,
-       weights + (place - begin) * kTileColumns);
-    }
-    for (int64_t row = 0; row < out_.rows; ++row) {
-      const int64_t at = bounds_[chunk * out_.rows + row];
-      const int64_t count = bounds_[(chunk + 1) * out_.rows + row] - at;
-      if (count == 0) continue;
-      HWY_DYNAMIC_DISPATCH(AddNeurons)
-      (weights, static_cast<int32_t>(begin), &active_.places(row)[at],
-       &active_.values(row)[at], count, sums + row * stride);
-    }
-  }
-
   const NeuronMatrix& w_;
   const ActiveNeurons& active_;
   const MatrixView out_;
-  const int64_t count_;       // of active neurons
-  const int64_t chunk_;       // neurons of one
+  const int64_t count_;  // of active neurons
+  const int64_t chunk_;  // neurons of one
   const int64_t chunks_;
-  const int64_t tile_bytes_;  // of a record's codes
   std::vector<int32_t> bounds_;  // [chunks + 1][rows]
 };
 

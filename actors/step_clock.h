@@ -2,7 +2,7 @@
 // rows, on the way, in the stage. Steps that run prompt rows are kept apart
 // from those that only decode.
 //
-//   clock.Batch(!running.empty(), now);   // whenever the batch may have changed
+//   clock.Batch(!running.empty(), now);   // when the batch may have changed
 //   clock.Sent(rows, has_prompt, now);
 //   clock.Done(result, now);              // or Lost()
 #ifndef LAPIDARY_ACTORS_STEP_CLOCK_H_

@@ -22,6 +22,7 @@ std::vector<std::unique_ptr<Command>> Commands() {
   commands.push_back(MakeInspectCommand());
   commands.push_back(MakeStatusCommand());
   commands.push_back(MakeSynthCommand());
+  commands.push_back(MakeBenchCommand());
   return commands;
 }
 

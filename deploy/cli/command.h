@@ -37,6 +37,7 @@ std::unique_ptr<Command> MakeTokenizeCommand();
 std::unique_ptr<Command> MakeInspectCommand();
 std::unique_ptr<Command> MakeStatusCommand();
 std::unique_ptr<Command> MakeSynthCommand();
+std::unique_ptr<Command> MakeBenchCommand();
 
 }  // namespace lapidary::cli
 

@@ -64,9 +64,8 @@ TEST(Run, IgnoreEos_GoesOnToMaxTokens) {
 }
 
 TEST(Run, StopString_EndsTheAnswerAndIsNotPartOfIt) {
-  const json answer =
-      LapidaryJson({"run", Nano(), "Tell me about the owl.",
-                    "--stop= In German", "--json"});
+  const json answer = LapidaryJson(
+      {"run", Nano(), "Tell me about the owl.", "--stop= In German", "--json"});
   EXPECT_EQ(answer["text"], "The owl is an animal.");
   EXPECT_EQ(answer["stop_reason"], "stop_string");
   EXPECT_EQ(answer["stop_string"], " In German");
@@ -147,9 +146,55 @@ TEST(Inspect, CheckpointAndPackedModel_HaveTheSameParameters) {
   EXPECT_THAT(table.out, HasSubstr("of layer 4"));
 }
 
+TEST(Bench, Json_HasARowForEveryMeasure) {
+  const json bench =
+      LapidaryJson({"bench", Nano(), "--prompts=40,64", "--tokens=12",
+                    "--depths=1200", "--streams=3", "--stream-tokens=16",
+                    "--rounds=2", "--threads=2", "--json"});
+  EXPECT_EQ(bench["weight_dtype"], "f32");
+  EXPECT_EQ(bench["threads"], 2);
+  std::vector<std::string> names;
+  for (const json& row : bench["rows"]) {
+    names.push_back(row["name"]);
+    EXPECT_GT(row["tokens_per_second"], 0.0) << row;
+    EXPECT_GT(row["limit"]["tokens_per_second"], 0.0) << row;
+    EXPECT_GT(row["steps"]["gemm_ms"], 0.0) << row;
+    EXPECT_GT(row["memory"]["process_resident"], 0) << row;
+  }
+  EXPECT_EQ(names, std::vector<std::string>(
+                       {"pp40", "pp64", "tg12", "tg32@1200", "3 streams"}));
+  // Prompts' steps and answers' are told apart.
+  EXPECT_EQ(bench["rows"][0]["steps"]["rows"], 2 * 40);
+  EXPECT_EQ(bench["rows"][3]["steps"]["steps"],
+            bench["rows"][3]["steps"]["rows"]);
+  EXPECT_EQ(bench["rows"][4]["rounds"].size(), 2u);
+}
+
+TEST(Bench, Quick_PrintsTables) {
+  const Outcome outcome =
+      Lapidary({"bench", Nano(), "--quick", "--prompts=32", "--streams="});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("\npp32 "));
+  EXPECT_THAT(outcome.out, HasSubstr("\ntg32 "));
+  EXPECT_THAT(outcome.err, HasSubstr("bench: pp32, round 1 of 1\n"));
+}
+
+TEST(Bench, WhatDoesNotFitTheContext_IsRefusedByName) {
+  const Outcome outcome = Lapidary({"bench", Nano(), "--depths=4090"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("a prompt of 4090 tokens"));
+  EXPECT_THAT(outcome.err, HasSubstr("context of 4096"));
+}
+
+TEST(Bench, BadList_IsAUsageError) {
+  const Outcome outcome = Lapidary({"bench", Nano(), "--streams=4,x"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--streams=4,x: \"x\""));
+}
+
 TEST(Help, EveryCommand_ShowsItsFlagsAndExamples) {
   for (const std::string command : {"pack", "run", "chat", "score", "tokenize",
-                                    "inspect", "status", "synth"}) {
+                                    "inspect", "status", "synth", "bench"}) {
     const Outcome help = Lapidary({"help", command});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Usage: lapidary " + command));

@@ -77,6 +77,9 @@ class Signal {
         if (done(value())) return true;
         meanwhile();
       }
+      // Where more threads want to run than there are processors, the one that
+      // is waited for may be among them.
+      sched_yield();
     } while (std::chrono::steady_clock::now() - start < kSpin);
     return false;
   }

@@ -105,11 +105,10 @@ StepShape ShapeOf(absl::Span<const Candidate> candidates,
   return shape;
 }
 
-double PromptNs(int64_t rows, int64_t decode_rows, const BatchLimits& limits,
-                const StepCost& cost) {
-  const double row_ns =
-      cost.PromptRowNs(PromptKind::kContinued, static_cast<double>(rows) / 2,
-                       /*beside_decode=*/decode_rows > 0);
+double PromptNs(PromptKind kind, int64_t rows, int64_t decode_rows,
+                const BatchLimits& limits, const StepCost& cost) {
+  const double row_ns = cost.PromptRowNs(kind, static_cast<double>(rows) / 2,
+                                         /*beside_decode=*/decode_rows > 0);
   const double all_ns = static_cast<double>(rows) * row_ns;
   if (decode_rows == 0) return all_ns;
   // The share of the steps' time that is the prompts'.

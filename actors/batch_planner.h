@@ -36,8 +36,9 @@ struct Candidate {
 struct BatchLimits {
   int64_t max_rows = 512;
   // How many times longer a step may take for the prompts in it, ≥ 1: the pace
-  // of running answers while prompts arrive, at the cost of the prompts'.
-  double max_slowdown = 2.5;
+  // of running answers while prompts arrive, at the cost of the prompts'. Single
+  // steps vary: with 2, one time between tokens in a hundred comes to 3.
+  double max_slowdown = 2;
 };
 
 // Kernels work in blocks of so many rows: a step of whole ones wastes nothing.
@@ -55,11 +56,10 @@ std::vector<int64_t> PlanStep(absl::Span<const Candidate> candidates,
 StepShape ShapeOf(absl::Span<const Candidate> candidates,
                   absl::Span<const int64_t> rows);
 
-// Nanoseconds that `rows` rows of a prompt take when it has the prompts' share
-// of each step to itself, beside `decode_rows` ≥ 0 decoding rows; 0 while
-// nothing is known.
-double PromptNs(int64_t rows, int64_t decode_rows, const BatchLimits& limits,
-                const StepCost& cost);
+// Nanoseconds that `rows` rows of prompts take in their share of each step,
+// beside `decode_rows` ≥ 0 decoding rows; 0 while nothing is known.
+double PromptNs(PromptKind kind, int64_t rows, int64_t decode_rows,
+                const BatchLimits& limits, const StepCost& cost);
 
 }  // namespace lapidary
 

@@ -9,10 +9,15 @@
 namespace lapidary {
 namespace {
 
+// When to try again, where too many calls are open to ask anybody inside.
+constexpr int64_t kRetryNs = 1'000'000'000;
+
 // Ends a call that is refused at the door.
 class RefusedStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  explicit RefusedStream(const absl::Status& status) {
+  RefusedStream(grpc::CallbackServerContext* context,
+                const absl::Status& status) {
+    AddRetryPushback(context, kRetryNs);
     Finish(ToGrpcStatus(status));
   }
   void OnDone() override { delete this; }
@@ -20,7 +25,9 @@ class RefusedStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
 class RefusedCall : public grpc::ServerUnaryReactor {
  public:
-  explicit RefusedCall(const absl::Status& status) {
+  RefusedCall(grpc::CallbackServerContext* context,
+              const absl::Status& status) {
+    AddRetryPushback(context, kRetryNs);
     Finish(ToGrpcStatus(status));
   }
   void OnDone() override { delete this; }
@@ -49,16 +56,16 @@ absl::Status GatewayService::TooManyCalls() const {
   return absl::ResourceExhaustedError(
       absl::StrCat(max_calls_,
                    " calls are open, the most that this node takes; try again "
-                   "later"));
+                   "in a second"));
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::StartStream(
     Task task, grpc::CallbackServerContext* context,
     const grpc::ByteBuffer& request) {
-  if (!Enter()) return new RefusedStream(TooManyCalls());
+  if (!Enter()) return new RefusedStream(context, TooManyCalls());
   const ForeignThread thread;
   auto stream = std::make_shared<ResponseStream>(
-      [open = open_calls_] { open->fetch_sub(1); });
+      context, [open = open_calls_] { open->fetch_sub(1); });
   CallRequest call{{task, ToString(request)}, context->deadline()};
   StreamCallActor actor =
       system_.spawn(StreamCall, context_, std::move(call), stream);
@@ -77,9 +84,10 @@ std::shared_ptr<UnaryCall> GatewayService::NewUnaryCall(
 }
 
 grpc::ServerUnaryReactor* GatewayService::StartEncode(
-    Task task, const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+    Task task, grpc::CallbackServerContext* context,
+    const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   auto call = NewUnaryCall(response);
-  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  if (call == nullptr) return new RefusedCall(context, TooManyCalls());
   const ForeignThread thread;
   caf::actor actor = system_.spawn(EncodeCall, context_,
                                    Encode{task, ToString(request)}, call);
@@ -98,31 +106,31 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::Score(
 }
 
 grpc::ServerUnaryReactor* GatewayService::Tokenize(
-    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  return StartEncode(Task::kTokenize, *request, response);
+  return StartEncode(Task::kTokenize, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* GatewayService::Detokenize(
-    grpc::CallbackServerContext*, const grpc::ByteBuffer* request,
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
-  return StartEncode(Task::kDetokenize, *request, response);
+  return StartEncode(Task::kDetokenize, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* GatewayService::ListModels(
-    grpc::CallbackServerContext*, const grpc::ByteBuffer*,
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer*,
     grpc::ByteBuffer* response) {
   auto call = NewUnaryCall(response);
-  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  if (call == nullptr) return new RefusedCall(context, TooManyCalls());
   call->Answer(models_);
   return call.get();
 }
 
-grpc::ServerUnaryReactor* GatewayService::Status(grpc::CallbackServerContext*,
-                                                 const grpc::ByteBuffer*,
-                                                 grpc::ByteBuffer* response) {
+grpc::ServerUnaryReactor* GatewayService::Status(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer*,
+    grpc::ByteBuffer* response) {
   auto call = NewUnaryCall(response);
-  if (call == nullptr) return new RefusedCall(TooManyCalls());
+  if (call == nullptr) return new RefusedCall(context, TooManyCalls());
   const ForeignThread thread;
   caf::actor actor = system_.spawn(StatusCall, context_, status_(), call);
   caf::anon_send(actor, Start{});

@@ -61,7 +61,7 @@ class GatewayService final : public RawService {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStream(
       Task task, grpc::CallbackServerContext* context,
       const grpc::ByteBuffer& request);
-  grpc::ServerUnaryReactor* StartEncode(Task task,
+  grpc::ServerUnaryReactor* StartEncode(Task task, grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer& request,
                                         grpc::ByteBuffer* response);
   // A call that counts; null when there are too many.

@@ -51,6 +51,9 @@ struct Encode {
 
 // --- Client and sequencer ---------------------------------------------------
 
+// Who goes first, and who gets more of the prompts' rows.
+enum class Priority : uint8_t { kLow = 0, kNormal = 1, kHigh = 2 };
+
 // A request, checked and in token ids.
 struct Submit {
   SequenceId sequence = 0;
@@ -68,12 +71,22 @@ struct Submit {
   int64_t time_limit_ns = 0;
   // Nanoseconds since the request arrived at the gateway.
   int64_t age_ns = 0;
+  Priority priority = Priority::kNormal;
+  // Tokens that the answer has if nobody cuts it short: max_tokens where
+  // nothing else can end it, 1 where anything can.
+  int32_t min_tokens = 1;
 };
+
+// Accepted::retry_after_ns of a request that will never be taken as it is.
+inline constexpr int64_t kNeverRetry = -1;
 
 // The sequencer's answer to Submit. If the status is OK, an Ended will follow;
 // if not, nothing will.
 struct Accepted {
   absl::Status status;
+  // Of a refusal: nanoseconds after which there may be room, or kNeverRetry. 0
+  // where that is not the question.
+  int64_t retry_after_ns = 0;
 };
 
 // The encoder's answer to Encode.
@@ -244,6 +257,18 @@ struct StepTotals {
   StageTimes stage;           // of compute_ns
 };
 
+// How requests are scheduled: who waits, who was refused and why, and what
+// steps cost by the newest measurements (nanoseconds; 0: not known).
+struct ScheduleStatus {
+  int32_t queued_low = 0, queued_normal = 0, queued_high = 0;
+  uint64_t refused_too_large = 0, refused_queue_full = 0, refused_deadline = 0;
+  double decode_step_ns = 0;       // of the rows that decode now, at least 1
+  double prompt_row_ns = 0;        // beside decoding rows
+  double prompt_row_alone_ns = 0;  // in a step of prompts alone
+  double place_interval_ns = 0;    // between places of the batch coming free
+  int64_t prompt_rows = 0;         // most of the last steps that also decoded
+};
+
 struct SequencerStatus {
   int32_t queued = 0, running = 0, max_queued = 0, max_running = 0;
   uint64_t accepted = 0, refused = 0, completed = 0, cancelled = 0, failed = 0;
@@ -251,6 +276,7 @@ struct SequencerStatus {
   StageGauges stage;
   StepTotals prompt_steps;  // with prompt rows, beside decoding or not
   StepTotals decode_steps;  // all others
+  ScheduleStatus schedule;
 };
 
 struct PleStatus {

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "actors/messages_proto_parts.h"
+#include "actors/messages_proto_status.h"
 
 namespace lapidary {
 namespace {
@@ -19,6 +20,7 @@ using Tensors = std::vector<Tensor>;
 
 using pb::Get;
 using pb::GetAll;
+using pb::GetPriority;
 using pb::GetTask;
 using pb::Put;
 using pb::PutAll;
@@ -46,6 +48,8 @@ void Put(const Submit& in, pb::Submit* out, Tensors&) {
   out->set_deadline_ns(in.deadline_ns);
   out->set_time_limit_ns(in.time_limit_ns);
   out->set_age_ns(in.age_ns);
+  out->set_priority(static_cast<uint32_t>(in.priority));
+  out->set_min_tokens(in.min_tokens);
 }
 
 bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
@@ -58,7 +62,9 @@ bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
   out->deadline_ns = in.deadline_ns();
   out->time_limit_ns = in.time_limit_ns();
   out->age_ns = in.age_ns();
-  return GetTask(in.task(), &out->task);
+  out->min_tokens = in.min_tokens();
+  return GetTask(in.task(), &out->task) &&
+         GetPriority(in.priority(), &out->priority);
 }
 
 void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
@@ -78,10 +84,12 @@ bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
 }
 
 void Put(const Accepted& in, pb::Accepted* out, Tensors&) {
+  out->set_retry_after_ns(in.retry_after_ns);
   Put(in.status, out->mutable_status());
 }
 
 bool Get(const pb::Accepted& in, const Tensors&, Accepted* out) {
+  out->retry_after_ns = in.retry_after_ns();
   return Get(in.status(), &out->status);
 }
 
@@ -207,36 +215,6 @@ bool Get(const pb::Step& in, const Tensors& tensors, Step* out) {
   return true;
 }
 
-void Put(const StageGauges& in, pb::StageGauges* out) {
-  out->set_pages_in_use(in.pages_in_use);
-  out->set_pages_total(in.pages_total);
-  out->set_page_bytes(in.page_bytes);
-  out->set_scratch_bytes(in.scratch_bytes);
-  out->set_sequences(in.sequences);
-  out->set_weight_bytes_per_token(in.weight_bytes_per_token);
-}
-
-void Put(const StageGauges& in, pb::StageGauges* out, Tensors&) {
-  Put(in, out);
-}
-
-bool Get(const pb::StageGauges& in, const Tensors&, StageGauges* out) {
-  *out = {in.pages_in_use(), in.pages_total(), in.page_bytes(),
-          in.scratch_bytes(), in.sequences(), in.weight_bytes_per_token()};
-  return true;
-}
-
-void Put(const StageTimes& in, pb::StageTimes* out) {
-  out->set_gemm_ns(in.gemm_ns);
-  out->set_attention_ns(in.attention_ns);
-  out->set_head_ns(in.head_ns);
-  out->set_sampling_ns(in.sampling_ns);
-}
-
-void Get(const pb::StageTimes& in, StageTimes* out) {
-  *out = {in.gemm_ns(), in.attention_ns(), in.head_ns(), in.sampling_ns()};
-}
-
 void Put(const StepResult& in, pb::StepResult* out, Tensors&) {
   out->set_number(in.number);
   for (const StepRowsResult& rows : in.sequences) {
@@ -301,124 +279,6 @@ bool Get(const pb::RoleEvent& in, const Tensors& tensors, RoleEvent* out) {
 void Put(const StatusQuery&, pb::StatusQuery*, Tensors&) {}
 
 bool Get(const pb::StatusQuery&, const Tensors&, StatusQuery*) { return true; }
-
-void Put(const StepTotals& in, pb::StepTotals* out) {
-  out->set_steps(in.steps);
-  out->set_rows(in.rows);
-  out->set_wait_ns(in.wait_ns);
-  out->set_round_trip_ns(in.round_trip_ns);
-  out->set_compute_ns(in.compute_ns);
-  Put(in.stage, out->mutable_stage());
-}
-
-void Get(const pb::StepTotals& in, StepTotals* out) {
-  out->steps = in.steps();
-  out->rows = in.rows();
-  out->wait_ns = in.wait_ns();
-  out->round_trip_ns = in.round_trip_ns();
-  out->compute_ns = in.compute_ns();
-  Get(in.stage(), &out->stage);
-}
-
-void Put(const SequencerStatus& in, pb::SequencerStatus* out, Tensors&) {
-  out->set_queued(in.queued);
-  out->set_running(in.running);
-  out->set_max_queued(in.max_queued);
-  out->set_max_running(in.max_running);
-  out->set_accepted(in.accepted);
-  out->set_refused(in.refused);
-  out->set_completed(in.completed);
-  out->set_cancelled(in.cancelled);
-  out->set_failed(in.failed);
-  out->set_steps(in.steps);
-  out->set_prompt_tokens(in.prompt_tokens);
-  out->set_completion_tokens(in.completion_tokens);
-  Put(in.stage, out->mutable_stage());
-  Put(in.prompt_steps, out->mutable_prompt_steps());
-  Put(in.decode_steps, out->mutable_decode_steps());
-}
-
-bool Get(const pb::SequencerStatus& in, const Tensors& tensors,
-         SequencerStatus* out) {
-  out->queued = in.queued();
-  out->running = in.running();
-  out->max_queued = in.max_queued();
-  out->max_running = in.max_running();
-  out->accepted = in.accepted();
-  out->refused = in.refused();
-  out->completed = in.completed();
-  out->cancelled = in.cancelled();
-  out->failed = in.failed();
-  out->steps = in.steps();
-  out->prompt_tokens = in.prompt_tokens();
-  out->completion_tokens = in.completion_tokens();
-  Get(in.prompt_steps(), &out->prompt_steps);
-  Get(in.decode_steps(), &out->decode_steps);
-  return Get(in.stage(), tensors, &out->stage);
-}
-
-void Put(const PleStatus& in, pb::PleStatus* out, Tensors&) {
-  out->set_reads(in.reads);
-  out->set_rows(in.rows);
-  out->set_cache_hits(in.cache_hits);
-  out->set_cache_misses(in.cache_misses);
-  out->set_bytes_read(in.bytes_read);
-  out->set_cache_bytes(in.cache_bytes);
-  out->set_cache_capacity(in.cache_capacity);
-  out->set_read_us_p50(in.read_us_p50);
-  out->set_read_us_p99(in.read_us_p99);
-  out->set_read_us_max(in.read_us_max);
-  for (const auto& [upper, count] : in.latency) {
-    pb::PleStatus::Bucket* bucket = out->add_latency();
-    bucket->set_upper_us(upper);
-    bucket->set_count(count);
-  }
-}
-
-bool Get(const pb::PleStatus& in, const Tensors&, PleStatus* out) {
-  out->reads = in.reads();
-  out->rows = in.rows();
-  out->cache_hits = in.cache_hits();
-  out->cache_misses = in.cache_misses();
-  out->bytes_read = in.bytes_read();
-  out->cache_bytes = in.cache_bytes();
-  out->cache_capacity = in.cache_capacity();
-  out->read_us_p50 = in.read_us_p50();
-  out->read_us_p99 = in.read_us_p99();
-  out->read_us_max = in.read_us_max();
-  for (const auto& bucket : in.latency()) {
-    out->latency.emplace_back(bucket.upper_us(), bucket.count());
-  }
-  return true;
-}
-
-void Put(const ProcessStatus& in, pb::ProcessStatus* out, Tensors&) {
-  out->set_resident(in.resident);
-  out->set_weights_resident(in.weights_resident);
-}
-
-bool Get(const pb::ProcessStatus& in, const Tensors&, ProcessStatus* out) {
-  *out = {in.resident(), in.weights_resident()};
-  return true;
-}
-
-void Put(const DirectoryStatus& in, pb::DirectoryStatus* out, Tensors&) {
-  for (const RoleStatus& role : in.roles) {
-    pb::RoleStatus* entry = out->add_roles();
-    entry->set_role(role.role);
-    entry->set_alive(role.alive);
-    entry->set_restarts(role.restarts);
-    entry->set_reason(role.reason);
-  }
-}
-
-bool Get(const pb::DirectoryStatus& in, const Tensors&, DirectoryStatus* out) {
-  for (const pb::RoleStatus& role : in.roles()) {
-    out->roles.push_back(
-        {role.role(), role.alive(), role.restarts(), role.reason()});
-  }
-  return true;
-}
 
 // --- Frame ------------------------------------------------------------------
 

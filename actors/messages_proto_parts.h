@@ -114,6 +114,12 @@ inline bool GetTask(uint32_t in, Task* out) {
   return true;
 }
 
+inline bool GetPriority(uint32_t in, Priority* out) {
+  if (in > static_cast<uint32_t>(Priority::kHigh)) return false;
+  *out = static_cast<Priority>(in);
+  return true;
+}
+
 }  // namespace lapidary::internal
 
 #endif  // LAPIDARY_ACTORS_MESSAGES_PROTO_PARTS_H_

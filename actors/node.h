@@ -48,7 +48,7 @@ struct NodeOptions {
   // How many times longer a step that also decodes may take for the prompts in
   // it, ≥ 1. Less keeps running answers at their pace, more makes the first
   // tokens of new ones come sooner.
-  double max_slowdown = 2.5;
+  double max_slowdown = 2;
   // Requests that wait for a place; more are refused.
   int max_queued = 1024;
   // Memory for keys and values. Address space at first: the kernel backs a

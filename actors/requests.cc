@@ -215,6 +215,23 @@ absl::StatusOr<kernels::SamplingParams> CheckSampling(
   return params;
 }
 
+absl::StatusOr<Priority> CheckPriority(v1::Priority priority) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return Priority::kNormal;
+    case v1::PRIORITY_HIGH:
+      return Priority::kHigh;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("priority is ", static_cast<int>(priority),
+                       ", it must be PRIORITY_LOW (1), PRIORITY_NORMAL (2) or "
+                       "PRIORITY_HIGH (3)"));
+  }
+}
+
 absl::Status CheckTopLogprobs(int32_t top) {
   if (top >= 0 && top <= kMaxTopLogprobs) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
@@ -328,6 +345,8 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
     status = CheckTopLogprobs(request.top_logprobs());
     if (!status.ok()) return status;
   }
+  auto priority = CheckPriority(request.priority());
+  if (!priority.ok()) return priority.status();
   auto ids = CheckedPromptIds(model, request.prompt(), true);
   if (!ids.ok()) return ids.status();
   auto max_tokens =
@@ -335,8 +354,10 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   if (!max_tokens.ok()) return max_tokens.status();
 
   Encoded encoded;
-  encoded.stop = *std::move(stop);
   Submit& submit = encoded.submit;
+  submit.priority = *priority;
+  if (request.ignore_eos() && stop->empty()) submit.min_tokens = *max_tokens;
+  encoded.stop = *std::move(stop);
   submit.task = Task::kGenerate;
   submit.tokens = *std::move(ids);
   submit.sampling = *std::move(sampling);
@@ -355,6 +376,8 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   if (!status.ok()) return status;
   status = CheckTopLogprobs(request.top_logprobs());
   if (!status.ok()) return status;
+  auto priority = CheckPriority(request.priority());
+  if (!priority.ok()) return priority.status();
   auto ids = CheckedPromptIds(model, request.prompt(), false);
   if (!ids.ok()) return ids.status();
 
@@ -381,6 +404,7 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   }
   Encoded encoded;
   encoded.submit.task = Task::kScore;
+  encoded.submit.priority = *priority;
   encoded.submit.tokens = *std::move(ids);
   encoded.submit.top_logprobs = request.top_logprobs();
   encoded.continuation_tokens = static_cast<int32_t>(continuation.size());

@@ -4,6 +4,7 @@
 #ifndef LAPIDARY_ACTORS_RESPONSE_STREAM_H_
 #define LAPIDARY_ACTORS_RESPONSE_STREAM_H_
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -22,6 +23,19 @@ inline grpc::Status ToGrpcStatus(const absl::Status& status) {
   // The codes are the same numbers.
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       std::string(status.message()));
+}
+
+// Trailing metadata of a refused call: milliseconds after which to try again,
+// negative for never. gRPC's own retries obey it (gRFC A6).
+inline constexpr char kRetryPushback[] = "grpc-retry-pushback-ms";
+
+// `retry_after_ns` as in Accepted.
+inline void AddRetryPushback(grpc::CallbackServerContext* context,
+                             int64_t retry_after_ns) {
+  if (retry_after_ns == 0) return;
+  const int64_t ms =
+      retry_after_ns < 0 ? -1 : (retry_after_ns + 999999) / 1000000;
+  context->AddTrailingMetadata(kRetryPushback, std::to_string(ms));
 }
 
 inline grpc::ByteBuffer ToByteBuffer(const std::string& bytes) {
@@ -50,8 +64,9 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   static constexpr int kCredits = 8;
 
   // `on_done` runs once, when gRPC has finished with the call.
-  explicit ResponseStream(std::function<void()> on_done)
-      : on_done_(std::move(on_done)) {}
+  ResponseStream(grpc::CallbackServerContext* context,
+                 std::function<void()> on_done)
+      : context_(context), on_done_(std::move(on_done)) {}
 
   // Before the reactor is handed to gRPC. `self` keeps it alive until OnDone,
   // whatever the actor does.
@@ -70,9 +85,11 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
   // What is queued is still written. Only the first call counts.
-  void End(grpc::Status status) {
+  // `retry_after_ns` as in Accepted.
+  void End(grpc::Status status, int64_t retry_after_ns) {
     std::unique_lock<std::mutex> lock(mutex_);
     if (std::exchange(closed_, true)) return;
+    AddRetryPushback(context_, retry_after_ns);
     status_ = std::move(status);
     if (writing_) return;
     lock.unlock();
@@ -127,6 +144,7 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     StartWrite(&current_);
   }
 
+  grpc::CallbackServerContext* context_;  // lives until OnDone
   std::mutex mutex_;
   std::deque<grpc::ByteBuffer> queue_;
   grpc::ByteBuffer current_;

@@ -7,6 +7,13 @@
 namespace lapidary {
 namespace {
 
+// A high prompt gets twice the rows of a normal one, and that twice those of a
+// low one.
+int64_t RowCharge(Priority priority) {
+  return int64_t{1} << (static_cast<int>(Priority::kHigh) -
+                        static_cast<int>(priority));
+}
+
 int64_t Nanoseconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::nanoseconds(duration).count();
 }
@@ -95,6 +102,7 @@ Candidate Sequence::AsCandidate() const {
                                                 : PromptKind::kContinued;
   candidate.position = computed_;
   candidate.served = served;
+  candidate.row_charge = RowCharge(request.priority);
   return candidate;
 }
 
@@ -121,7 +129,7 @@ StepRows Sequence::Take(int64_t rows, Time now) {
     step.sample = end == known_positions();
   }
   in_step_ = rows;
-  if (!decoding()) served += rows;
+  if (!decoding()) served += rows * RowCharge(request.priority);
   return step;
 }
 

@@ -10,9 +10,6 @@
 namespace lapidary {
 namespace {
 
-constexpr char kStage[] = "stage";
-constexpr char kPleServer[] = "ple_server";
-
 bool Erase(std::vector<SequenceId>& ids, SequenceId id) {
   auto it = std::find(ids.begin(), ids.end(), id);
   if (it == ids.end()) return false;
@@ -56,82 +53,11 @@ Sequence* SequencerState::Find(SequenceId id) {
   return it == sequences_.end() ? nullptr : it->second.get();
 }
 
-// --- In ---------------------------------------------------------------------
-
-absl::Status SequencerState::CheckDoor(const Sequence& sequence) const {
-  if (!stage_ || !ple_server_) {
-    return absl::UnavailableError(absl::StrCat(
-        "no ", stage_ ? kPleServer : kStage, " is alive; try again"));
-  }
-  if (sequences_.count(sequence.request.sequence) != 0) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "sequence ", sequence.request.sequence, " is running already"));
-  }
-  if (sequence.pages > gauges_.pages_total) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "keys and values of ", sequence.max_positions(), " positions take ",
-        sequence.pages, " pages of ", gauges_.page_bytes,
-        " bytes, the node has ", gauges_.pages_total,
-        "; ask for fewer tokens or give the node more --kv-memory"));
-  }
-  if (static_cast<int>(waiting_.size()) >= config_.max_queued) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full (", config_.max_queued,
-                     " requests wait); try again later"));
-  }
-  return absl::OkStatus();
-}
-
-Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
-  auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
-  sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
-  const absl::Status door = CheckDoor(*sequence);
-  if (!door.ok()) {
-    ++counters_.refused;
-    return {door};
-  }
-  ++counters_.accepted;
-  const SequenceId id = submit.sequence;
-  self_->monitor(sequence->client);
-  WatchDeadline(*sequence);
-  Sequence& entered = *sequence;
-  sequences_.emplace(id, std::move(sequence));
-  waiting_.push_back(id);
-  if (entered.finished_scoring()) End(id, EndReason::kScored, {});
-  Advance();
-  return {};
-}
-
-void SequencerState::Admit() {
-  while (!waiting_.empty() &&
-         static_cast<int>(running_.size()) < config_.max_running) {
-    Sequence& next = *sequences_.at(waiting_.front());
-    // In order: a large request is not overtaken for ever by small ones.
-    if (pages_reserved_ + next.pages > gauges_.pages_total) return;
-    waiting_.pop_front();
-    pages_reserved_ += next.pages;
-    next.running = true;
-    // It starts level with whoever had least: what others were served before
-    // it came is no debt to it.
-    next.served = LeastServed();
-    running_.push_back(next.request.sequence);
-  }
-}
-
-int64_t SequencerState::LeastServed() const {
-  std::optional<int64_t> least;
-  for (SequenceId id : running_) {
-    const Sequence& sequence = *sequences_.at(id);
-    if (sequence.decoding()) continue;
-    least = std::min(least.value_or(sequence.served), sequence.served);
-  }
-  return least.value_or(0);
-}
-
 void SequencerState::Advance() {
   SendReleases();  // before a step that may need the pages
   if (!stage_ || !ple_server_) return;
   Admit();
+  turnover_.Waiting(!waiting_.empty(), Now());
   step_clock_.Batch(!running_.empty(), Now());
   if (!step_on_its_way_) SendStep();
   // After the step, so that the next window is read while this one is used.
@@ -367,13 +293,13 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
   if (sequence.running) {
     pages_reserved_ -= sequence.pages;
     Erase(running_, id);
+    turnover_.Freed(Now());
+    door_.Freed();
     if (sequence.known_to_stage()) to_release_.push_back(id);
   } else {
-    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), id));
+    waiting_.Remove(id);
   }
-  for (auto at = deadlines_.begin(); at != deadlines_.end();) {
-    at = at->second == id ? deadlines_.erase(at) : std::next(at);
-  }
+  deadlines_.Remove(id);
   sequences_.erase(it);
 }
 
@@ -413,54 +339,15 @@ void SequencerState::ClientDown(const caf::actor_addr& client) {
   Advance();
 }
 
-// --- Deadlines --------------------------------------------------------------
-
-void SequencerState::WatchDeadline(const Sequence& sequence) {
-  for (int64_t ns :
-       {sequence.request.deadline_ns, sequence.request.time_limit_ns}) {
-    if (ns > 0) {
-      deadlines_.emplace(Now() + std::chrono::nanoseconds(ns),
-                         sequence.request.sequence);
-    }
-  }
-  ArmTick();
-}
-
-void SequencerState::ArmTick() {
-  if (deadlines_.empty() || deadlines_.begin()->first >= tick_at_) return;
-  tick_at_ = deadlines_.begin()->first;
-  self_->delayed_send(self_, std::max(tick_at_ - Now(), Time::duration(0)),
-                      Tick{});
-}
-
-void SequencerState::TakeTick() {
-  tick_at_ = Time::max();
-  while (!deadlines_.empty() && deadlines_.begin()->first <= Now()) {
-    const SequenceId id = deadlines_.begin()->second;
-    const Submit& request = sequences_.at(id)->request;
-    const bool limit = request.time_limit_ns > 0 &&
-                       (request.deadline_ns <= 0 ||
-                        request.time_limit_ns < request.deadline_ns);
-    if (limit) {
-      End(id, EndReason::kTimeLimit, {});
-    } else {
-      End(id, EndReason::kFailed,
-          absl::DeadlineExceededError("the call's deadline is over"));
-    }
-  }
-  ArmTick();
-  Advance();
-}
-
 // --- Roles ------------------------------------------------------------------
 
 void SequencerState::TakeRoleEvent(const RoleEvent& event,
                                    const caf::strong_actor_ptr& actor) {
-  if (event.role == kPleServer) {
+  if (event.role == kPleServerRole) {
     ple_server_ = caf::actor_cast<PleServerActor>(actor);
-    if (!event.alive) FailAll(Lost(kPleServer, event.reason));
+    if (!event.alive) FailAll(Lost(kPleServerRole, event.reason));
     SendReleases();
-  } else if (event.role == kStage) {
+  } else if (event.role == kStageRole) {
     if (!event.alive) {
       StageLost(event.reason);
       return;
@@ -479,18 +366,8 @@ void SequencerState::StageLost(const std::string& reason) {
   step_on_its_way_ = false;
   step_clock_.Lost();
   gauges_ = StageGauges();
-  FailAll(Lost(kStage, reason));
+  FailAll(Lost(kStageRole, reason));
   to_release_.clear();  // it took its pages with it
-}
-
-SequencerStatus SequencerState::Status() const {
-  SequencerStatus status = counters_;
-  status.queued = static_cast<int32_t>(waiting_.size());
-  status.running = static_cast<int32_t>(running_.size());
-  status.stage = gauges_;
-  status.prompt_steps = step_clock_.prompt_steps();
-  status.decode_steps = step_clock_.decode_steps();
-  return status;
 }
 
 SequencerActor::behavior_type Sequencer(

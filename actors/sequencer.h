@@ -17,13 +17,15 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "actors/admission_queue.h"
 #include "actors/batch_planner.h"
+#include "actors/deadlines.h"
+#include "actors/door.h"
 #include "actors/event_log.h"
 #include "actors/messages.h"
 #include "actors/sequence.h"
@@ -32,6 +34,10 @@
 #include "kernels/attention/kv_cache.h"
 
 namespace lapidary {
+
+// Names of the roles that the sequencer needs.
+inline constexpr char kStageRole[] = "stage";
+inline constexpr char kPleServerRole[] = "ple_server";
 
 struct SequencerConfig {
   DirectoryActor directory;
@@ -77,7 +83,11 @@ class SequencerState {
   void Admit();
   // Of the prompts that run.
   int64_t LeastServed() const;
-  absl::Status CheckDoor(const Sequence& sequence) const;
+  int64_t DecodingSequences() const;
+  int64_t PromptRowsUntil(int64_t rows) const;
+  Inside LookInside(const Sequence& sequence) const;
+  Refusal CheckDoor(const Sequence& sequence);
+  void CountRefusal(RefusalReason reason);
 
   void FetchPromptRows(Sequence& sequence, int64_t window);
   void FetchTokenRows(const std::vector<SequenceId>& ids);
@@ -109,9 +119,11 @@ class SequencerState {
   int64_t pages_reserved_ = 0;
 
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  std::deque<SequenceId> waiting_;
+  AdmissionQueue waiting_;
+  Turnover turnover_;
+  Door door_;
   std::vector<SequenceId> running_;  // in the order of admission
-  std::multimap<Time, SequenceId> deadlines_;
+  Deadlines deadlines_;
   Time tick_at_ = Time::max();  // of the armed Tick
 
   uint64_t step_number_ = 0;

@@ -122,7 +122,8 @@ double StepCost::PromptRowNs(PromptKind kind, double context,
 }
 
 int64_t StepCost::widest_beside_decode() const {
-  return beside_.empty() ? 0 : *std::max_element(beside_.begin(), beside_.end());
+  if (beside_.empty()) return 0;
+  return *std::max_element(beside_.begin(), beside_.end());
 }
 
 }  // namespace lapidary

@@ -161,7 +161,9 @@ void StreamCallState::SubmitTo(const SequencerActor& sequencer,
   self_->request(sequencer_, context_->role_timeout, std::move(submit))
       .then(
           [this](const Accepted& accepted) {
-            if (!accepted.status.ok()) End(accepted.status);
+            if (!accepted.status.ok()) {
+              End(accepted.status, accepted.retry_after_ns);
+            }
           },
           [this](caf::error& error) {
             End(absl::UnavailableError(
@@ -272,9 +274,9 @@ void StreamCallState::TakeCredit(int32_t messages) {
   if (stream_ != nullptr) PushPending(/*all=*/false);
 }
 
-void StreamCallState::End(const absl::Status& status) {
+void StreamCallState::End(const absl::Status& status, int64_t retry_after_ns) {
   if (stream_ == nullptr) return;
-  std::exchange(stream_, nullptr)->End(ToGrpcStatus(status));
+  std::exchange(stream_, nullptr)->End(ToGrpcStatus(status), retry_after_ns);
 }
 
 // From gRPC, in any case the last message but one: OnCancel, then OnDone.

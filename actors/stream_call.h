@@ -65,7 +65,8 @@ class StreamCallState {
   void PushPending(bool all);
   void PushBlock();
   void PushFinal(const Ended& ended);
-  void End(const absl::Status& status);
+  // `retry_after_ns` as in Accepted.
+  void End(const absl::Status& status, int64_t retry_after_ns = 0);
 
   StreamCallActor::pointer self_;
   std::shared_ptr<CallContext> context_;

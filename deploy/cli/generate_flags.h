@@ -25,6 +25,7 @@ class GenerateFlags {
   std::optional<float> temperature_, top_p_, min_p_, repetition_penalty_;
   std::optional<uint64_t> seed_;
   std::vector<std::string> stop_, logit_bias_;
+  std::string priority_ = "normal";
   bool ignore_eos_ = false;
   absl::Duration time_limit_;
 };

@@ -120,6 +120,7 @@ OutputJson ToJson(const v1::StatusResponse& status) {
                      {"reason", role.reason()}});
   }
   const v1::Queue& queue = status.queue();
+  const v1::StepCosts& costs = status.step_costs();
   const v1::PleCache& ple = status.ple();
   return {
       {"uptime_seconds", Rounded(status.uptime_seconds())},
@@ -137,7 +138,19 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"failed", queue.failed()},
         {"steps", queue.steps()},
         {"prompt_tokens", queue.prompt_tokens()},
-        {"completion_tokens", queue.completion_tokens()}}},
+        {"completion_tokens", queue.completion_tokens()},
+        {"queued_low", queue.queued_low()},
+        {"queued_normal", queue.queued_normal()},
+        {"queued_high", queue.queued_high()},
+        {"refused_too_large", queue.refused_too_large()},
+        {"refused_queue_full", queue.refused_queue_full()},
+        {"refused_deadline", queue.refused_deadline()}}},
+      {"step_costs",
+       {{"decode_step_ms", Rounded(costs.decode_step_ms())},
+        {"prompt_row_ms", Rounded(costs.prompt_row_ms())},
+        {"prompt_row_alone_ms", Rounded(costs.prompt_row_alone_ms())},
+        {"place_ms", Rounded(costs.place_ms())},
+        {"prompt_rows", costs.prompt_rows()}}},
       {"ple",
        {{"reads", ple.reads()},
         {"rows", ple.rows()},

@@ -78,7 +78,7 @@ void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Number("max-slowdown",
                 "While prompts arrive, tokens of running answers may come so "
                 "many times slower; from 1, which gives prompts as little as "
-                "can be, up. Without it 2.5.",
+                "can be, up. Without it 2.",
                 &max_slowdown_);
   flags->Integer("max-queued",
                  "Requests that may wait; more are refused with "

@@ -84,6 +84,35 @@ std::string MemoryText(const v1::StatusResponse& status) {
            absl::StrFormat("%9s  work space", HumanBytes(memory.scratch()))));
 }
 
+namespace {
+
+// Why requests were refused, and what steps cost: each only if there is
+// something to say.
+std::string ScheduleText(const v1::StatusResponse& status) {
+  const v1::Queue& queue = status.queue();
+  const v1::StepCosts& costs = status.step_costs();
+  std::string text;
+  if (queue.refused() > 0) {
+    absl::StrAppend(
+        &text, Line("", absl::StrFormat("refused: %d by a full queue, %d for "
+                                        "their deadline, %d too large",
+                                        queue.refused_queue_full(),
+                                        queue.refused_deadline(),
+                                        queue.refused_too_large())));
+  }
+  if (costs.decode_step_ms() > 0) {
+    absl::StrAppend(&text,
+                    Line("steps", absl::StrFormat(
+                                      "%.1f ms for answers, %.2f ms more for a "
+                                      "position of a prompt",
+                                      costs.decode_step_ms(),
+                                      costs.prompt_row_ms())));
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string WorkText(const v1::StatusResponse& status) {
   const v1::Queue& queue = status.queue();
   const v1::PleCache& ple = status.ple();
@@ -94,6 +123,7 @@ std::string WorkText(const v1::StatusResponse& status) {
                            queue.running(), queue.max_running(), queue.queued(),
                            queue.max_queued(), queue.completed(),
                            queue.cancelled(), queue.failed(), queue.refused())),
+      ScheduleText(status),
       Line("tokens", absl::StrFormat("%d of prompts, %d of answers, in %d "
                                      "steps",
                                      queue.prompt_tokens(),

@@ -257,5 +257,16 @@ TEST_F(BadRequestsTest, DetokenizeChecksItsIds) {
          StatusCode::OUT_OF_RANGE, {"4097", "4096"});
 }
 
+TEST_F(BadRequestsTest, Priority) {
+  v1::GenerateRequest request = Good();
+  request.set_priority(static_cast<v1::Priority>(9));
+  ExpectRefused(request, StatusCode::INVALID_ARGUMENT,
+                {"priority is 9", "PRIORITY_HIGH (3)"});
+  v1::ScoreRequest score;
+  *score.mutable_prompt() = request.prompt();
+  score.set_priority(static_cast<v1::Priority>(-1));
+  ExpectRefused(score, StatusCode::INVALID_ARGUMENT, {"priority is -1"});
+}
+
 }  // namespace
 }  // namespace lapidary

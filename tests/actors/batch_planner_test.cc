@@ -69,11 +69,10 @@ TEST(BatchPlannerTest, ALonePromptFillsTheStep) {
 
 TEST(BatchPlannerTest, PromptRowsTakeTheirShareOfTheStepsTime) {
   // 1.5 × 60 ms at 1 ms a row: 90 rows, in whole blocks with the decoding ones.
-  EXPECT_EQ(PlanStep({Prompt(2000), Decoding(), Decoding()}, Limits(),
-                     Machine(1)),
-            Rows({78, 1, 1}));
-  EXPECT_EQ(PlanStep({Prompt(2000), Decoding(), Decoding()}, Limits(512, 2),
-                     Machine(1)),
+  const std::vector<Candidate> candidates = {Prompt(2000), Decoding(),
+                                             Decoding()};
+  EXPECT_EQ(PlanStep(candidates, Limits(), Machine(1)), Rows({78, 1, 1}));
+  EXPECT_EQ(PlanStep(candidates, Limits(512, 2), Machine(1)),
             Rows({46, 1, 1}));
 }
 
@@ -192,10 +191,11 @@ TEST(BatchPlannerTest, AStepIsDescribedByItsRows) {
 
 TEST(BatchPlannerTest, APromptTakesLongerBesideDecodingRows) {
   const StepCost cost = Machine(1);
-  EXPECT_NEAR(PromptNs(2000, 0, Limits(), cost), 2000e6, 1e6);
+  constexpr PromptKind kKind = PromptKind::kContinued;
+  EXPECT_NEAR(PromptNs(kKind, 2000, 0, Limits(), cost), 2000e6, 1e6);
   // 1.5 of 2.5 parts of the time are the prompts'.
-  EXPECT_NEAR(PromptNs(2000, 4, Limits(), cost), 2000e6 * 2.5 / 1.5, 1e6);
-  EXPECT_EQ(PromptNs(2000, 4, Limits(), StepCost()), 0);
+  EXPECT_NEAR(PromptNs(kKind, 2000, 4, Limits(), cost), 2000e6 * 2.5 / 1.5, 1e6);
+  EXPECT_EQ(PromptNs(kKind, 2000, 4, Limits(), StepCost()), 0);
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ Submit MakeSubmit() {
   submit.deadline_ns = 5;
   submit.time_limit_ns = 6;
   submit.age_ns = 7;
+  submit.priority = Priority::kHigh;
+  submit.min_tokens = 17;
   return submit;
 }
 
@@ -109,6 +111,7 @@ std::vector<WireMessage> AllMessages() {
   sequencer.stage = kGauges;
   sequencer.prompt_steps = {1, 2, 3, 4, 5, {6, 7, 8, 9}};
   sequencer.decode_steps = {11, 12, 13, 14, 15, {16, 17, 18, 19}};
+  sequencer.schedule = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
   PleStatus ple;
   ple.reads = 1;
   ple.rows = 2;
@@ -125,7 +128,7 @@ std::vector<WireMessage> AllMessages() {
       Encode{Task::kTokenize, "request"},
       encoded,
       MakeSubmit(),
-      Accepted{absl::ResourceExhaustedError("full")},
+      Accepted{absl::ResourceExhaustedError("full"), kNeverRetry},
       Cancel{8, true},
       Progress{8, {MakeToken(1), MakeToken(2)}},
       ended,
@@ -198,6 +201,8 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
   EXPECT_EQ(Fields<RoleEvent>(), pb::RoleEvent::descriptor()->field_count());
   EXPECT_EQ(Fields<SequencerStatus>(),
             pb::SequencerStatus::descriptor()->field_count());
+  EXPECT_EQ(Fields<ScheduleStatus>(),
+            pb::ScheduleStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<PleStatus>(), pb::PleStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<ProcessStatus>(),
             pb::ProcessStatus::descriptor()->field_count());

@@ -94,6 +94,13 @@ Answer Generate(Stub& stub, const v1::GenerateRequest& request,
     if (keep_on && !keep_on(answer)) context.TryCancel();
   }
   answer.status = reader->Finish();
+  const auto& trailing = context.GetServerTrailingMetadata();
+  const auto pushback = trailing.find("grpc-retry-pushback-ms");
+  if (pushback != trailing.end()) {
+    answer.retry_after_ms = std::strtoll(
+        std::string(pushback->second.data(), pushback->second.size()).c_str(),
+        nullptr, 10);
+  }
   return answer;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct Answer {
   std::string text;
   std::vector<std::string> deltas;  // those with text
   v1::Final final;
+  // Of grpc-retry-pushback-ms; nothing where it was not sent.
+  std::optional<int64_t> retry_after_ms;
 
   std::vector<int32_t> ids() const;
 };

@@ -32,6 +32,19 @@ StepResult Answer(Seen& seen, const Step& step) {
   return result;
 }
 
+StepResult TimedAnswer(Seen& seen, const Step& step) {
+  StepResult result = Answer(seen, step);
+  result.compute_ns = 0;
+  bool decodes = false;
+  for (const StepRows& rows : step.sequences) {
+    const auto count = static_cast<int64_t>(rows.token_ids.size());
+    decodes = decodes || count == 1;
+    if (count > 1) result.compute_ns += 1000000 * count;
+  }
+  if (decodes) result.compute_ns += 60000000;
+  return result;
+}
+
 FakeStageActor::behavior_type FakeStage(FakeStageActor::pointer self,
                                         std::shared_ptr<Seen> seen) {
   return {
@@ -94,6 +107,7 @@ FakeClientActor::behavior_type FakeClient(FakeClientActor::pointer self,
         self->request(sequencer, std::chrono::seconds(5), submit)
             .then([seen, id = submit.sequence](const Accepted& accepted) {
               seen->accepted[id] = accepted.status;
+              seen->retry_after_ns[id] = accepted.retry_after_ns;
             });
       },
       [=](const Cancel& cancel) { self->send(sequencer, cancel); },

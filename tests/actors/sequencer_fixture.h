@@ -40,11 +40,15 @@ struct Seen {
   std::map<SequenceId, std::vector<int32_t>> tokens;  // that clients got
   std::map<SequenceId, Ended> ended;
   std::map<SequenceId, absl::Status> accepted;
+  std::map<SequenceId, int64_t> retry_after_ns;
   std::vector<SequenceId> end_order;
 };
 
 // What a stage would answer that draws `seen.next_token` for whoever samples.
 StepResult Answer(Seen& seen, const Step& step);
+// The same of one whose decode steps take 60 ms, with 1 ms for each row of a
+// prompt (of 2 rows or more).
+StepResult TimedAnswer(Seen& seen, const Step& step);
 
 // Answers the oldest step that waits with the StepResult that it is sent.
 using FakeStageActor = StageActor::extend<caf::reacts_to<StepResult>>;
@@ -110,6 +114,20 @@ class SequencerTest : public testing::Test {
     const Step& step =
         seen_->steps[seen_->steps.size() - seen_->unanswered.size()];
     AnswerStepWith(lapidary::Answer(*seen_, step));
+  }
+
+  // The newest, with what it took.
+  void AnswerTimedStep() {
+    AnswerStepWith(TimedAnswer(*seen_, seen_->steps.back()));
+  }
+
+  SequencerStatus Status() {
+    caf::scoped_actor self{system_};
+    self->send(sequencer_, StatusQuery{});
+    sched_.run();
+    SequencerStatus status;
+    self->receive([&](const SequencerStatus& answer) { status = answer; });
+    return status;
   }
 
   static Submit Request(SequenceId id, int prompt, int max_tokens) {

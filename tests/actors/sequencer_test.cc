@@ -1,5 +1,4 @@
 // The steps and reads that the sequencer sends for what its clients ask.
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -36,11 +35,7 @@ TEST_F(SequencerTest, APromptRunsInChunksThenOneRowAToken) {
 TEST_F(SequencerTest, StepsAreCountedByKind) {
   Start();
   SendAndRun(Request(1, 40, 3));
-  SequencerStatus status;
-  caf::scoped_actor self{system_};
-  self->send(sequencer_, StatusQuery{});
-  sched_.run();
-  self->receive([&](const SequencerStatus& answer) { status = answer; });
+  const SequencerStatus status = Status();
   EXPECT_EQ(status.prompt_steps.steps, 3u);
   EXPECT_EQ(status.prompt_steps.rows, 40u);
   EXPECT_EQ(status.prompt_steps.compute_ns, 3 * 1000);
@@ -97,22 +92,6 @@ TEST_F(SequencerTest, DecodingGoesOnBesideALongPrompt) {
   EXPECT_EQ(seen_->tokens[1].size(), 3u);
 }
 
-// A stage whose decode steps take 60 ms and whose prompt rows take 1 ms.
-StepResult Timed(Seen& seen, const Step& step) {
-  StepResult result = Answer(seen, step);
-  result.compute_ns = 0;
-  for (const StepRows& rows : step.sequences) {
-    result.compute_ns = std::max<int64_t>(
-        result.compute_ns, rows.token_ids.size() == 1 ? 60000000 : 0);
-  }
-  for (const StepRows& rows : step.sequences) {
-    if (rows.token_ids.size() > 1) {
-      result.compute_ns += 1000000 * rows.token_ids.size();
-    }
-  }
-  return result;
-}
-
 TEST_F(SequencerTest, PromptRowsBesideDecodingFollowWhatStepsTook) {
   config_.batch.max_rows = 512;
   Start();
@@ -120,12 +99,12 @@ TEST_F(SequencerTest, PromptRowsBesideDecodingFollowWhatStepsTook) {
   for (SequenceId id : {1, 2, 3, 4}) Send(Request(id, 4, 200));
   sched_.run();
   for (int i = 0; i < 10; ++i) {
-    AnswerStepWith(Timed(*seen_, seen_->steps.back()));
+    AnswerTimedStep();
   }
   SendAndRun(Request(5, 2000, 1));
   const size_t before = seen_->steps.size();
   while (seen_->ended.count(5) == 0) {
-    AnswerStepWith(Timed(*seen_, seen_->steps.back()));
+    AnswerTimedStep();
   }
   std::vector<size_t> chunks;
   for (size_t i = before; i < seen_->steps.size(); ++i) {
@@ -133,11 +112,11 @@ TEST_F(SequencerTest, PromptRowsBesideDecodingFollowWhatStepsTook) {
     for (SequenceId id : {1, 2, 3, 4}) EXPECT_EQ(rows.count(id), 1u);
     if (rows.count(5) != 0) chunks.push_back(rows.at(5));
   }
-  // 60 rows until it is known that 1.5 × 60 ms are worth 90; with 4 decoding
-  // rows 5 blocks of 16 have the room.
+  // 64 rows until it is known that 60 ms are worth 60; with 4 decoding rows they
+  // are 4 blocks of 16.
   EXPECT_EQ(chunks.front(), 64u);
-  EXPECT_EQ(chunks[1], 76u);
-  EXPECT_EQ(chunks[chunks.size() - 2], 76u);
+  EXPECT_EQ(chunks[1], 60u);
+  EXPECT_EQ(chunks[chunks.size() - 2], 60u);
 }
 
 TEST_F(SequencerTest, PromptsShareAStepEqually) {

@@ -1,7 +1,7 @@
 // How much running answers slow down while a long prompt arrives beside them:
 //
 //   bazel run -c opt //tests/bench:stall_bench -- FOLDER [--prompt=2000]
-//       [--streams=4] [--tokens=256] [--max-slowdown=2.5] [--threads=0]
+//       [--streams=4] [--tokens=256] [--max-slowdown=2] [--threads=0]
 //
 // `streams` answers of `tokens` tokens run at once; a quarter of the way the
 // prompt comes. Every time between two tokens of a stream is counted, from the
@@ -116,14 +116,20 @@ int Measure(const StallOptions& options) {
   const double median = Quantile(between, 0.5);
   const double p99 = Quantile(between, 0.99);
   const double prefill = Milliseconds(first[0] - begin);
-  std::printf("%d streams of %d tokens, a prompt of %d beside them, max slowdown %g\n",
-              options.streams, options.tokens, options.prompt,
-              options.max_slowdown);
-  std::printf("between tokens ms  median %.1f  p99 %.1f  longest %.1f\n", median,
-              p99, between.empty() ? 0 : between.back());
+  std::printf("%d streams of %d tokens, a prompt of %d beside them\n",
+              options.streams, options.tokens, options.prompt);
+  std::printf("max slowdown       %g\n", options.max_slowdown);
+  std::printf("between tokens ms  median %.1f  p99 %.1f  longest %.1f\n",
+              median, p99, between.empty() ? 0 : between.back());
   std::printf("p99 / median       %.2f\n", p99 / median);
   std::printf("prompt             first token after %.0f ms, %.0f tokens/s\n",
               prefill, 1000 * options.prompt / prefill);
+  const v1::StepCosts costs = GetStatus(*stub).step_costs();
+  std::printf("measured costs     decode step %.1f ms, prompt row %.2f ms (%.2f "
+              "alone), %ld rows at most\n",
+              costs.decode_step_ms(), costs.prompt_row_ms(),
+              costs.prompt_row_alone_ms(),
+              static_cast<long>(costs.prompt_rows()));
   std::printf("beside the prompt  median %.1f ms, %zu of %zu times\n",
               Quantile(during, 0.5), during.size(), between.size());
   return 0;

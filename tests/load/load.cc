@@ -3,6 +3,10 @@
 //
 //   bazel run //tests/load -- --streams=64 --requests=1000
 //   bazel run //tests/load -- --server=127.0.0.1:7421 --cancel=0
+//   bazel run //tests/load -- --streams=64 --max-running=4 --max-queued=8
+//
+// The last is an overload: a client that is refused comes again when it was
+// told to, and every one is answered in the end.
 //
 // Without --server it starts a node of its own, with the bundled model, on a
 // free port of this machine. Fails (exit status 1) if a call ends in a way that
@@ -39,6 +43,10 @@ struct LoadOptions {
   double cancel = 0.15;   // share of calls cancelled midway
   double deadline = 0.1;  // share with a deadline that they miss
   uint32_t seed = 1;
+  // Of a node that is started here; 0: as many as there are streams, at most
+  // 64, and the usual queue.
+  int max_running = 0;
+  int max_queued = 0;
 };
 
 double Milliseconds(Clock::duration duration) {
@@ -53,6 +61,12 @@ struct Figures {
   std::map<std::string, int> endings;
   int64_t tokens = 0;
   int unexpected = 0;
+  int refusals = 0;  // that a client obeyed, and came again
+
+  void AddRefusal() {
+    std::lock_guard<std::mutex> lock(mutex);
+    ++refusals;
+  }
 
   void Add(const std::string& ending, const std::vector<Clock::time_point>& at,
            Clock::time_point begin, bool expected) {
@@ -85,17 +99,26 @@ void RunCall(Stub& stub, const LoadOptions& options, int number,
 
   std::vector<Clock::time_point> at;
   const Clock::time_point begin = Clock::now();
-  const Answer answer = Generate(
-      stub, request,
-      [&](const Answer& so_far) {
-        at.resize(so_far.tokens.size(), Clock::now());
-        return !cancel || so_far.tokens.size() <= keep;
-      },
-      deadline);
+  Answer answer;
+  while (true) {
+    answer = Generate(
+        stub, request,
+        [&](const Answer& so_far) {
+          at.resize(so_far.tokens.size(), Clock::now());
+          return !cancel || so_far.tokens.size() <= keep;
+        },
+        deadline);
+    const int64_t wait = answer.retry_after_ms.value_or(0);
+    if (wait <= 0 || late) break;
+    figures.AddRefusal();
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+  }
   const grpc::StatusCode code = answer.status.error_code();
-  const bool expected = code == grpc::StatusCode::OK ||
-                        (cancel && code == grpc::StatusCode::CANCELLED) ||
-                        (late && code == grpc::StatusCode::DEADLINE_EXCEEDED);
+  const bool expected =
+      code == grpc::StatusCode::OK ||
+      (cancel && code == grpc::StatusCode::CANCELLED) ||
+      (late && (code == grpc::StatusCode::DEADLINE_EXCEEDED ||
+                code == grpc::StatusCode::RESOURCE_EXHAUSTED));
   figures.Add(code == grpc::StatusCode::OK
                   ? "finished"
                   : absl::StrCat(expected ? "" : "UNEXPECTED ", "code ", code,
@@ -115,6 +138,7 @@ void Print(Figures& figures, const v1::StatusResponse& status, double seconds) {
   for (const auto& [ending, count] : figures.endings) {
     std::printf("%-28s %d\n", ending.c_str(), count);
   }
+  std::printf("refused, and came again      %d\n", figures.refusals);
   std::printf("tokens received              %ld (%.0f/s)\n",
               static_cast<long>(figures.tokens), figures.tokens / seconds);
   std::printf("first token ms   p50 / p99   %.1f / %.1f\n",
@@ -144,7 +168,10 @@ int Run(const LoadOptions& options) {
   if (server.empty()) {
     NodeOptions node_options = NanoOptions();
     node_options.listen_address = "127.0.0.1:0";
-    node_options.max_running = std::min(64, options.streams);
+    node_options.max_running = options.max_running > 0
+                                   ? options.max_running
+                                   : std::min(64, options.streams);
+    if (options.max_queued > 0) node_options.max_queued = options.max_queued;
     node = StartNode(node_options);
     if (node == nullptr) return 1;
     server = absl::StrCat("127.0.0.1:", node->port());
@@ -200,6 +227,10 @@ bool Parse(int argc, char** argv, LoadOptions* options) {
       ok = absl::SimpleAtod(value, &options->cancel);
     } else if (flag[0] == "--deadline") {
       ok = absl::SimpleAtod(value, &options->deadline);
+    } else if (flag[0] == "--max-running") {
+      ok = absl::SimpleAtoi(value, &options->max_running);
+    } else if (flag[0] == "--max-queued") {
+      ok = absl::SimpleAtoi(value, &options->max_queued);
     } else if (flag[0] == "--seed") {
       ok = absl::SimpleAtoi(value, &options->seed);
     } else {
@@ -209,7 +240,8 @@ bool Parse(int argc, char** argv, LoadOptions* options) {
       std::fprintf(stderr,
                    "%s: not understood; flags are --server=HOST:PORT "
                    "--streams=N --requests=N --max-prompt=TOKENS "
-                   "--max-tokens=N --cancel=SHARE --deadline=SHARE --seed=N\n",
+                   "--max-tokens=N --cancel=SHARE --deadline=SHARE --seed=N "
+                   "--max-running=N --max-queued=N\n",
                    argv[i]);
       return false;
     }

@@ -1,5 +1,6 @@
 // What packing a group of weights at another precision costs in answers:
-// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts.
+// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts, and
+// the bundled model's right answers to held-out questions.
 //
 //   bazel run //tests/bench:dtype_cost
 //
@@ -14,10 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "gtest/gtest.h"
 #include "storage/json.h"
 #include "storage/pack.h"
 #include "tests/support/files.h"
+#include "tests/support/nano_questions.h"
 #include "tests/support/text_golden.h"
 #include "tests/support/text_runner.h"
 #include "tests/support/tiny_model.h"
@@ -45,6 +48,8 @@ std::vector<Variant> Variants() {
       {MatrixGroup::kAltUp, DType::kInt8},
       {MatrixGroup::kLaurel, DType::kInt8}};
   std::vector<Variant> variants = {
+      {"f32", {DType::kF32, {}}},
+      {"bf16", {DType::kBf16, {}}},
       {"int8", {DType::kInt8, {}}},
       {"int4 as it is packed", {DType::kInt4, {}}},
       {"int4, other groups int8", int4_but(all_int8)},
@@ -64,21 +69,29 @@ std::vector<Variant> Variants() {
   return variants;
 }
 
-std::vector<LogitRows> LogProbsOf(const std::string& hf, const PackDTypes& as,
-                                  const Prompts& prompts) {
-  TempDir dir;
+std::unique_ptr<TextRunner> OpenAs(const std::string& hf,
+                                   const PackDTypes& dtypes,
+                                   const TempDir& dir) {
   PackOptions options;
   options.source = hf;
   options.target = dir.Unused("packed");
-  options.dtypes = as;
+  options.dtypes = dtypes;
   const absl::Status packed = Pack(options);
   EXPECT_TRUE(packed.ok()) << packed;
   auto runner = TextRunner::Open(options.target, {});
   EXPECT_TRUE(runner.ok()) << runner.status();
+  return *std::move(runner);
+}
+
+std::vector<LogitRows> LogProbsOf(const std::string& hf,
+                                  const PackDTypes& dtypes,
+                                  const Prompts& prompts) {
+  TempDir dir;
+  const auto runner = OpenAs(hf, dtypes, dir);
   std::vector<LogitRows> answers;
   for (const std::vector<int32_t>& ids : prompts) {
-    RunningSequence sequence = (*runner)->Start(ids.size());
-    answers.push_back((*runner)->Feed(&sequence, ids, 64, Outputs::kAll));
+    RunningSequence sequence = runner->Start(ids.size());
+    answers.push_back(runner->Feed(&sequence, ids, 64, Outputs::kAll));
     for (std::vector<float>& row : answers.back()) row = LogProbs(row);
   }
   return answers;
@@ -129,6 +142,20 @@ Prompts NanoPrompts() {
   return prompts;
 }
 
+// "98.6 %", of each task of the bundled model's.
+std::string RightAnswers(const Variant& variant) {
+  TempDir dir;
+  const auto runner = OpenAs("deploy/models/nano", variant.dtypes, dir);
+  std::string text;
+  for (const std::string& task : NanoTextTasks()) {
+    const std::vector<NanoQuestion> questions = HeldOutQuestions(task);
+    absl::StrAppendFormat(&text, " %10.1f %%",
+                          100.0 * CountRight(runner.get(), questions) /
+                              questions.size());
+  }
+  return text;
+}
+
 void Main() {
   const std::vector<Cost> nano = CostsOn("deploy/models/nano", NanoPrompts());
   std::vector<Cost> random(nano.size());
@@ -148,14 +175,20 @@ void Main() {
       random[i].other_top += costs[i].other_top / names.size();
     }
   }
-  std::printf("%-30s %21s %21s\n", "", "bundled model", "random models");
-  std::printf("%-30s %10s %10s %10s %10s\n", "", "KL", "other top", "KL",
+  std::printf("%-28s %21s %21s   bundled model, right answers\n", "",
+              "random models", "bundled model");
+  std::printf("%-28s %10s %10s %10s %10s", "", "KL", "other top", "KL",
               "other top");
+  for (const std::string& task : NanoTextTasks()) {
+    std::printf(" %12s", task.c_str());
+  }
+  std::printf("\n");
   const std::vector<Variant> variants = Variants();
   for (size_t i = 0; i < variants.size(); ++i) {
-    std::printf("%-30s %10.2e %8.2f %% %10.2e %8.2f %%\n", variants[i].name,
+    std::printf("%-28s %10.2e %8.2f %% %10.2e %8.2f %%%s\n", variants[i].name,
+                random[i].divergence, 100 * random[i].other_top,
                 nano[i].divergence, 100 * nano[i].other_top,
-                random[i].divergence, 100 * random[i].other_top);
+                RightAnswers(variants[i]).c_str());
   }
 }
 

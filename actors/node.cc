@@ -28,6 +28,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "kernels/parallel.h"
+#include "kernels/kernel_names.h"
 #include "kernels/text/kv_layout.h"
 #include "storage/packed_model.h"
 #include "storage/tokenizer.h"
@@ -298,6 +299,12 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   v1::StatusResponse status;
   status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - started));
   status.mutable_memory()->set_weights_mapped(model->weight_bytes());
+  const kernels::KernelNames names = kernels::KernelsInUse();
+  v1::Kernels* kernels = status.mutable_kernels();
+  kernels->set_integer_products(names.integer_products);
+  kernels->set_vectors(names.vectors);
+  kernels->set_float_products(names.float_products);
+  kernels->set_threads(ThreadsOf(options));
   return status;
 }
 

@@ -13,6 +13,7 @@
 #include "deploy/cli/json_output.h"
 #include "deploy/cli/node_flags.h"
 #include "deploy/cli/progress.h"
+#include "kernels/kernel_names.h"
 #include "storage/checkpoint.h"
 #include "storage/file_io.h"
 #include "storage/model_config.h"
@@ -103,7 +104,8 @@ void PrintText(const Findings& findings) {
       text.num_attention_heads, text.num_key_value_heads, text.head_dim,
       text.vocab_size, text.vocab_size_per_layer_input, text.sliding_window,
       text.max_position_embeddings);
-  std::cout << "\nlayer  attention  FFN width  FFN sparsity  keys, values\n";
+  std::cout << "kernels on this CPU: " << kernels::KernelsInUse().ToString()
+            << "\n\nlayer  attention  FFN width  FFN sparsity  keys, values\n";
   for (int64_t layer = 0; layer < text.num_hidden_layers; ++layer) {
     const bool sliding =
         text.layer_types[layer] == kernels::text::LayerType::kSliding;
@@ -129,6 +131,7 @@ void PrintJson(const Findings& findings) {
   }
   OutputJson stored = OutputJson::object();
   for (const auto& [label, bytes] : findings.stored) stored[label] = bytes;
+  const kernels::KernelNames names = kernels::KernelsInUse();
   OutputJson weights = OutputJson::array();
   for (const TensorGroup& group : findings.groups) {
     weights.push_back({{"group", group.name},
@@ -149,6 +152,10 @@ void PrintJson(const Findings& findings) {
                      {"effective", counts.text}}},
                    {"bytes", stored},
                    {"weights", weights},
+                   {"kernels",
+                    {{"integer_products", names.integer_products},
+                     {"vectors", names.vectors},
+                     {"float_products", names.float_products}}},
                    {"hidden_size", text.hidden_size},
                    {"vocab_size", text.vocab_size},
                    {"vocab_size_per_layer_input",

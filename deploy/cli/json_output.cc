@@ -163,6 +163,11 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"read_us_p50", Rounded(ple.read_us_p50())},
         {"read_us_p99", Rounded(ple.read_us_p99())},
         {"read_us_max", Rounded(ple.read_us_max())}}},
+      {"kernels",
+       {{"integer_products", status.kernels().integer_products()},
+        {"vectors", status.kernels().vectors()},
+        {"float_products", status.kernels().float_products()},
+        {"threads", status.kernels().threads()}}},
       {"prompt_steps", ToJson(status.prompt_steps())},
       {"decode_steps", ToJson(status.decode_steps())},
   };

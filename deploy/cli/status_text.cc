@@ -7,6 +7,7 @@
 #include "deploy/cli/connection.h"
 #include "deploy/cli/progress.h"
 #include "grpcpp/client_context.h"
+#include "kernels/kernel_names.h"
 
 namespace lapidary::cli {
 namespace {
@@ -15,6 +16,12 @@ constexpr std::chrono::seconds kPatience(30);
 
 std::string Line(absl::string_view label, absl::string_view text) {
   return absl::StrFormat("%-10s%s\n", label, text);
+}
+
+std::string KernelsText(const v1::Kernels& kernels) {
+  const kernels::KernelNames names{kernels.integer_products(),
+                                   kernels.vectors(), kernels.float_products()};
+  return absl::StrFormat("%s; %d threads", names.ToString(), kernels.threads());
 }
 
 }  // namespace
@@ -136,6 +143,7 @@ std::string WorkText(const v1::StatusResponse& status) {
                                "%.0f us (longest)",
                                ple.read_us_p50(), ple.read_us_p99(),
                                ple.read_us_max())),
+      Line("kernels", KernelsText(status.kernels())),
       Line("up", absl::StrFormat("%.0f s", status.uptime_seconds())));
 }
 

@@ -123,7 +123,8 @@ TEST_F(ServerTest, Status_IsATableForPeople) {
   const Outcome outcome = Lapidary({"status", server_->flag()});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   for (const char* part :
-       {"model", "roles", "memory", "text weights", "PLE cache", "requests"}) {
+       {"model", "roles", "memory", "text weights", "PLE cache", "requests",
+        "kernels"}) {
     EXPECT_THAT(outcome.out, HasSubstr(part));
   }
 }

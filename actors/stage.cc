@@ -99,11 +99,11 @@ absl::Status CheckPleRows(const StageState& state, const StepRows& rows) {
       state.config.model->config().text.hidden_size_per_layer_input};
   const kernels::Tensor& tensor = rows.ple_rows;
   if (tensor.empty() || tensor.shape() != shape ||
-      tensor.dtype() != state.config.model->ple_shape().dtype) {
+      tensor.dtype() != state.config.model->ple_shape().row_dtype()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "PLE rows are ", tensor.empty() ? "missing" : tensor.ToString(),
         ", the step needs [", shape[0], ", ", shape[1], ", ", shape[2], "] ",
-        kernels::NameOf(state.config.model->ple_shape().dtype)));
+        kernels::NameOf(state.config.model->ple_shape().row_dtype())));
   }
   return absl::OkStatus();
 }
@@ -259,7 +259,7 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
   input.sequences = batch.sequences;
   input.token_ids = batch.token_ids;
   input.ple_rows = batch.ple_rows;
-  input.ple_dtype = state.config.model->ple_shape().dtype;
+  input.ple_dtype = state.config.model->ple_shape().row_dtype();
   input.output_rows = batch.output_rows;
   input.trim_prefill = state.config.trim_prefill;
   state.model->ResetTimings();

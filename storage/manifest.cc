@@ -53,10 +53,10 @@ DType ReadWeightDType(JsonFields* fields) {
 
 DType ReadPleDType(JsonFields* fields) {
   const std::string text = fields->String("dtype", "");
-  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kInt8}) {
     if (text == NameOf(dtype)) return dtype;
   }
-  fields->Fail("dtype", "want f32 or bf16");
+  fields->Fail("dtype", "want f32, bf16 or int8");
   return DType::kF32;
 }
 

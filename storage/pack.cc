@@ -102,11 +102,11 @@ class PleTask {
 
  private:
   absl::Status Write() {
-    auto writer = PleStoreWriter::Create(folder_, shape_);
-    if (!writer.ok()) return writer.status();
     RowReader reader(table_);
+    auto writer = PleStoreWriter::Create(folder_, shape_, reader.dtype());
+    if (!writer.ok()) return writer.status();
     const int64_t batch =
-        std::max<int64_t>(1, kPleBatchBytes / shape_.RowBytes());
+        std::max<int64_t>(1, kPleBatchBytes / shape_.StoredRowBytes());
     for (int64_t first = 0; first < shape_.tokens; first += batch) {
       if (stop_) return absl::CancelledError("packing was stopped");
       const int64_t count = std::min(batch, shape_.tokens - first);
@@ -114,7 +114,7 @@ class PleTask {
           !s.ok()) {
         return s;
       }
-      bytes_done_ += count * shape_.RowBytes();
+      bytes_done_ += count * shape_.StoredRowBytes();
     }
     return (*writer)->Finish();
   }
@@ -184,6 +184,11 @@ absl::Status Packer::ReadSource() {
     return absl::InvalidArgumentError(
         "a model is packed as int4, int8, bf16 or f32");
   }
+  if (dtypes.ple.has_value() && *dtypes.ple != DType::kF32 &&
+      *dtypes.ple != DType::kBf16 && *dtypes.ple != DType::kInt8) {
+    return absl::InvalidArgumentError(
+        "a PLE table is packed as int8, bf16 or f32");
+  }
   absl::StatusOr<ModelConfig> config = ReadModelConfig(options_.source);
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
@@ -205,8 +210,9 @@ absl::Status Packer::ReadSource() {
   manifest_.ple.tokens = config_.text.vocab_size_per_layer_input;
   manifest_.ple.layers = config_.text.num_hidden_layers;
   manifest_.ple.width = config_.text.hidden_size_per_layer_input;
-  manifest_.ple.dtype =
-      RowReader(*checkpoint_->Find("embed_tokens_per_layer.weight")).dtype();
+  manifest_.ple.dtype = PackedPleDType(
+      RowReader(*checkpoint_->Find("embed_tokens_per_layer.weight")).dtype(),
+      dtypes);
   return CheckTokenizer();
 }
 
@@ -255,7 +261,7 @@ absl::Status Packer::CheckSpace() {
     bytes_total_ += *bytes;
   }
   const uint64_t ple_bytes =
-      manifest_.ple.tokens * uint64_t{manifest_.ple.RowBytes()};
+      manifest_.ple.tokens * uint64_t{manifest_.ple.StoredRowBytes()};
   bytes_total_ += ple_bytes;
   bytes_needed_ = bytes_total_ + ple_bytes / 32 + kSlackBytes +
                   specs_.size() * kTensorAlignment;

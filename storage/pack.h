@@ -16,7 +16,7 @@ namespace lapidary {
 struct PackOptions {
   std::string source;  // Hugging Face folder
   std::string target;  // made if it does not exist
-  PackDTypes dtypes;  // PLE rows keep the checkpoint's
+  PackDTypes dtypes;
   // Take the checkpoint's chat template for Gemma's although its text differs.
   bool assume_gemma3n_template = false;
   // Called often, from the calling thread.

@@ -62,7 +62,7 @@ std::string PleShapeRecord(const PleTableShape& shape) {
 
 absl::Status CheckPleShape(const PleTableShape& shape) {
   const int64_t most = std::numeric_limits<int32_t>::max();
-  const int64_t element = kernels::SizeOf(shape.dtype);
+  const int64_t element = kernels::SizeOf(shape.row_dtype());
   const bool sane = shape.tokens > 0 && shape.tokens <= most &&
                     shape.layers > 0 && shape.layers <= most &&
                     shape.width > 0 && shape.width <= most && element > 0 &&

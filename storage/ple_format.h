@@ -14,7 +14,7 @@
 #include "rocksdb/slice.h"
 #include "rocksdb/status.h"
 #include "rocksdb/table.h"
-#include "storage/ple_store.h"
+#include "storage/ple_row.h"
 
 namespace lapidary {
 

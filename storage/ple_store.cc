@@ -87,7 +87,7 @@ struct PleStore::Impl {
       : folder(folder),
         shape(shape),
         keys_of_one_multi_get(KeysOfOneMultiGet(
-            shape.RowBytes(), store_options.block_cache_bytes)),
+            shape.StoredRowBytes(), store_options.block_cache_bytes)),
         cache(MakeBlockCache(store_options.block_cache_bytes)),
         statistics(rocksdb::CreateDBStatistics()),
         direct_io(store_options.direct_io &&
@@ -169,7 +169,7 @@ struct PleStore::Impl {
   // Where the file system has no direct reads the page cache fills behind our
   // back: it is emptied whenever it may have reached the block cache's size.
   void BoundPageCache(size_t rows) {
-    const uint64_t bytes = rows * shape.RowBytes();
+    const uint64_t bytes = rows * shape.StoredRowBytes();
     const uint64_t before = bytes_since_drop.fetch_add(bytes);
     if (before + bytes < cache->GetCapacity()) return;
     bytes_since_drop.store(0);
@@ -178,7 +178,7 @@ struct PleStore::Impl {
 
   absl::Status CheckRow(int32_t id, const rocksdb::Status& status,
                         const rocksdb::Slice& row) const {
-    if (status.ok() && row.size() == shape.RowBytes()) {
+    if (status.ok() && row.size() == shape.StoredRowBytes()) {
       return absl::OkStatus();
     }
     const std::string what = absl::StrCat(What(), ", token ", id);
@@ -189,11 +189,11 @@ struct PleStore::Impl {
     if (!status.ok()) return PleReadError(status, what);
     return absl::DataLossError(
         absl::StrCat(what, ": the row has ", row.size(), " bytes instead of ",
-                     shape.RowBytes(), "; pack the model again"));
+                     shape.StoredRowBytes(), "; pack the model again"));
   }
 
-  absl::Status ReadRows(absl::Span<const int32_t> ids, size_t offset,
-                        size_t bytes, char* rows);
+  absl::Status ReadRows(absl::Span<const int32_t> ids, LayerRange range,
+                        char* rows);
 
   const std::string folder;
   const PleTableShape shape;
@@ -215,7 +215,8 @@ struct PleStore::Impl {
 // MultiGet: a Get takes 1 µs less, of some 80 µs of a row from disk, but
 // RocksDB 7.8 does not count its hits and misses.
 absl::Status PleStore::Impl::ReadRows(absl::Span<const int32_t> ids,
-                                      size_t offset, size_t bytes, char* rows) {
+                                      LayerRange range, char* rows) {
+  const size_t bytes = shape.RowBytes() / shape.layers * range.count();
   std::vector<size_t> order(ids.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(),
@@ -249,8 +250,8 @@ absl::Status PleStore::Impl::ReadRows(absl::Span<const int32_t> ids,
       if (i > begin && id != ids[order[i - 1]]) ++value;
       absl::Status status = CheckRow(id, statuses[value], values[value]);
       if (!status.ok()) return status;
-      std::memcpy(rows + order[i] * bytes, values[value].data() + offset,
-                  bytes);
+      DecodePleRow(shape, range, values[value].data(),
+                   rows + order[i] * bytes);
     }
     for (rocksdb::PinnableSlice& pinned : values) pinned.Reset();
     begin = end;
@@ -295,11 +296,8 @@ absl::Status PleStore::Read(absl::Span<const int32_t> ids, LayerRange range,
     }
   }
   const Impl::Clock::time_point start = Impl::Clock::now();
-  const size_t layer_bytes = shape.RowBytes() / shape.layers;
-  const size_t offset = range.first * layer_bytes;
-  const size_t bytes = range.count() * layer_bytes;
-  char* out = static_cast<char*>(rows);
-  absl::Status status = impl_->ReadRows(ids, offset, bytes, out);
+  absl::Status status =
+      impl_->ReadRows(ids, range, static_cast<char*>(rows));
   if (impl_->bound_page_cache) impl_->BoundPageCache(ids.size());
   if (!status.ok()) return status;
   impl_->rows_read.fetch_add(ids.size(), std::memory_order_relaxed);
@@ -325,7 +323,7 @@ absl::StatusOr<kernels::Tensor> PleStore::Read(absl::Span<const int32_t> ids,
   absl::Status status = Read(ids, range, buffer->data());
   if (!status.ok()) return status;
   return kernels::Tensor(
-      impl_->shape.dtype,
+      impl_->shape.row_dtype(),
       {static_cast<int64_t>(ids.size()), range.count(), impl_->shape.width},
       std::move(buffer));
 }

@@ -2,7 +2,7 @@
 // value with that token's row for every layer.
 //
 //   key    token id, 4 bytes big-endian (so ids are in key order)
-//   value  [layers][P] in the table's dtype, unscaled
+//   value  the row, as ple_row.h stores it
 //
 //   auto store = PleStore::Open(folder, options);
 //   store->Read(ids, {0, 30}, rows);     // one MultiGet for a whole prompt
@@ -24,18 +24,9 @@
 #include "absl/types/span.h"
 #include "kernels/tensor.h"
 #include "kernels/text/config.h"
+#include "storage/ple_row.h"
 
 namespace lapidary {
-
-// The table's fixed facts, kept in the packed model's manifest.
-struct PleTableShape {
-  int64_t tokens = 0;  // vocab_size_per_layer_input
-  int64_t layers = 0;  // num_hidden_layers
-  int64_t width = 0;   // hidden_size_per_layer_input
-  kernels::DType dtype = kernels::DType::kBf16;
-
-  size_t RowBytes() const { return layers * width * kernels::SizeOf(dtype); }
-};
 
 struct PleStoreOptions {
   // Bytes of RocksDB's block cache (index and filter blocks included), and so
@@ -79,7 +70,7 @@ class PleStore {
 
   // Reads the rows of `ids` for the layers of `range`.
   //   ids   each in [0, shape().tokens); repeats allowed, read once
-  //   rows  [ids.size()][range.count()][width] in the table's dtype
+  //   rows  [ids.size()][range.count()][width] of shape().row_dtype()
   // Errors: INVALID_ARGUMENT (id or range), DATA_LOSS (checksum, missing or
   // short row; names the id). Thread-safe.
   absl::Status Read(absl::Span<const int32_t> ids,
@@ -109,12 +100,15 @@ class PleStore {
 // database in one ingestion.
 class PleStoreWriter {
  public:
-  // `folder` must not exist; its parent must.
+  // `folder` must not exist; its parent must. `source` is the dtype of the rows
+  // that Append gets: kF32 or kBf16.
   static absl::StatusOr<std::unique_ptr<PleStoreWriter>> Create(
-      const std::string& folder, const PleTableShape& shape);
+      const std::string& folder, const PleTableShape& shape,
+      kernels::DType source);
   ~PleStoreWriter();
 
-  // The next tokens' rows: [count][layers][width] in the table's dtype.
+  // The next tokens' rows: [count][layers][width] of the source's dtype.
+  // INVALID_ARGUMENT for a number that the table's dtype cannot hold.
   absl::Status Append(const void* rows, int64_t count);
 
   // All rows must have been appended. Durable (synced) when it returns.

@@ -33,9 +33,10 @@ std::string WithoutTrailingSlashes(std::string folder) {
 }  // namespace
 
 struct PleStoreWriter::Impl {
-  Impl(std::string folder, const PleTableShape& shape)
+  Impl(std::string folder, const PleTableShape& shape, kernels::DType source)
       : folder(std::move(folder)),
         shape(shape),
+        source(source),
         options(PleDbOptions(PleTableOptions(nullptr))) {
     // Written back bit by bit, so that Finish has little left to sync.
     env_options.bytes_per_sync = uint64_t{1} << 20;
@@ -100,6 +101,7 @@ struct PleStoreWriter::Impl {
 
   const std::string folder;
   const PleTableShape shape;
+  const kernels::DType source;
   const rocksdb::Options options;
   rocksdb::EnvOptions env_options;
   std::unique_ptr<rocksdb::SstFileWriter> file;  // the one being written
@@ -115,7 +117,8 @@ PleStoreWriter::PleStoreWriter(std::unique_ptr<Impl> impl)
 PleStoreWriter::~PleStoreWriter() = default;
 
 absl::StatusOr<std::unique_ptr<PleStoreWriter>> PleStoreWriter::Create(
-    const std::string& folder, const PleTableShape& shape) {
+    const std::string& folder, const PleTableShape& shape,
+    kernels::DType source) {
   absl::Status status = CheckPleShape(shape);
   if (!status.ok()) return status;
   const std::string path = WithoutTrailingSlashes(folder);
@@ -123,7 +126,7 @@ absl::StatusOr<std::unique_ptr<PleStoreWriter>> PleStoreWriter::Create(
     return FileError(errno, "cannot make the PLE table's folder", path);
   }
   return std::unique_ptr<PleStoreWriter>(
-      new PleStoreWriter(std::make_unique<Impl>(path, shape)));
+      new PleStoreWriter(std::make_unique<Impl>(path, shape, source)));
 }
 
 absl::Status PleStoreWriter::Append(const void* rows, int64_t count) {
@@ -137,11 +140,22 @@ absl::Status PleStoreWriter::Append(const void* rows, int64_t count) {
         impl_->What(), ": ", count, " rows after ", impl_->appended,
         ", but the table has ", impl_->shape.tokens));
   }
-  const size_t row_bytes = impl_->shape.RowBytes();
+  const PleTableShape& shape = impl_->shape;
+  const size_t source_bytes =
+      shape.layers * shape.width * kernels::SizeOf(impl_->source);
+  std::vector<char> stored(shape.StoredRowBytes());
   const char* row = static_cast<const char*>(rows);
-  for (int64_t i = 0; i < count; ++i, row += row_bytes) {
+  for (int64_t i = 0; i < count; ++i, row += source_bytes) {
+    if (!EncodePleRow(shape, impl_->source, row, stored.data())) {
+      impl_->failed = absl::InvalidArgumentError(absl::StrCat(
+          impl_->What(), ", token ", impl_->appended,
+          ": a number is not finite, which ", kernels::NameOf(shape.dtype),
+          " cannot hold; is the checkpoint damaged? --ple-dtype=bf16 takes it "
+          "as it is"));
+      return impl_->failed;
+    }
     const PleKey key(static_cast<int32_t>(impl_->appended));
-    impl_->failed = impl_->Put(key.slice(), {row, row_bytes});
+    impl_->failed = impl_->Put(key.slice(), {stored.data(), stored.size()});
     if (!impl_->failed.ok()) return impl_->failed;
     ++impl_->appended;
   }

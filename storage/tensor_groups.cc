@@ -97,6 +97,13 @@ DType PackedDType(const TensorSpec& spec, const PackDTypes& dtypes) {
   return dtypes.matrices == DType::kInt4 ? group->in_int4 : dtypes.matrices;
 }
 
+DType PackedPleDType(DType source, const PackDTypes& dtypes) {
+  if (dtypes.ple.has_value()) return *dtypes.ple;
+  const bool quantised =
+      dtypes.matrices == DType::kInt8 || dtypes.matrices == DType::kInt4;
+  return quantised ? DType::kInt8 : source;
+}
+
 std::vector<TensorGroup> GroupTensors(const Manifest& manifest) {
   std::vector<const Group*> groups;
   for (const Group& group : kGroups) groups.push_back(&group);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,12 +30,17 @@ struct PackDTypes {
   kernels::DType matrices = kernels::DType::kBf16;
   // Groups that are packed otherwise than the table in tensor_groups.cc has it.
   std::map<MatrixGroup, kernels::DType> others;
+  // Of the PLE table: kInt8, kBf16 or kF32. None: as PackedPleDType chooses.
+  std::optional<kernels::DType> ple;
 };
 
 // The dtype of a tensor in a model that is packed as `dtypes`; norms and
 // coefficients are always f32.
 kernels::DType PackedDType(const kernels::text::TensorSpec& spec,
                            const PackDTypes& dtypes);
+
+// The dtype of the PLE table, whose checkpoint has it as `source`.
+kernels::DType PackedPleDType(kernels::DType source, const PackDTypes& dtypes);
 
 struct TensorGroup {
   std::string name;  // "attention", "FFN", …

@@ -46,7 +46,7 @@ absl::StatusOr<Findings> InspectPacked(const std::string& folder) {
   const PleTableShape& ple = (*model)->ple_shape();
   findings.stored.emplace_back(
       absl::StrCat("PLE table, ", kernels::NameOf(ple.dtype)),
-      ple.RowBytes() * ple.tokens);
+      ple.StoredRowBytes() * ple.tokens);
   return findings;
 }
 

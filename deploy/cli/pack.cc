@@ -60,6 +60,11 @@ class PackCommand : public Command {
                   "--dtype=int4, int8 halves the error that packing adds, for "
                   "256 MiB at the E2B shape that every token reads.",
                   &head_dtype_);
+    flags->Choice("ple-dtype", {"by-dtype", "int8", "bf16", "f32"},
+                  "Precision of the per-layer embedding table, which stays on "
+                  "disk. by-dtype: int8 where the matrices are int8 or int4, "
+                  "else as in HF_DIR.",
+                  &ple_dtype_);
     flags->Choice("chat-template", {"check", "gemma3n"},
                   "check refuses a folder whose chat template is not Gemma "
                   "3n's; gemma3n uses Gemma 3n's whatever the folder says.",
@@ -80,6 +85,9 @@ class PackCommand : public Command {
     options.dtypes.matrices = DTypeNamed(dtype_);
     if (head_dtype_ != "as-dtype") {
       options.dtypes.others[MatrixGroup::kHead] = DTypeNamed(head_dtype_);
+    }
+    if (ple_dtype_ != "by-dtype") {
+      options.dtypes.ple = DTypeNamed(ple_dtype_);
     }
     options.assume_gemma3n_template = template_ == "gemma3n";
     options.progress = [&progress](absl::string_view step, uint64_t done,
@@ -105,6 +113,7 @@ class PackCommand : public Command {
  private:
   std::string dtype_ = "bf16";
   std::string head_dtype_ = "as-dtype";
+  std::string ple_dtype_ = "by-dtype";
   std::string template_ = "check";
 };
 

@@ -40,7 +40,7 @@ struct Variant {
 
 std::vector<Variant> Variants() {
   const auto int4_but = [](std::map<MatrixGroup, DType> others) {
-    return PackDTypes{DType::kInt4, std::move(others)};
+    return PackDTypes{DType::kInt4, std::move(others), DType::kBf16};
   };
   const std::map<MatrixGroup, DType> all_int8 = {
       {MatrixGroup::kHead, DType::kInt8},
@@ -48,10 +48,13 @@ std::vector<Variant> Variants() {
       {MatrixGroup::kAltUp, DType::kInt8},
       {MatrixGroup::kLaurel, DType::kInt8}};
   std::vector<Variant> variants = {
-      {"f32", {DType::kF32, {}}},
-      {"bf16", {DType::kBf16, {}}},
-      {"int8", {DType::kInt8, {}}},
-      {"int4 as it is packed", {DType::kInt4, {}}},
+      {"f32", {DType::kF32, {}, {}}},
+      {"bf16", {DType::kBf16, {}, {}}},
+      {"bf16, PLE table int8", {DType::kBf16, {}, DType::kInt8}},
+      {"int8", {DType::kInt8, {}, {}}},
+      {"int8, PLE table bf16", {DType::kInt8, {}, DType::kBf16}},
+      {"int4 as it is packed", {DType::kInt4, {}, {}}},
+      {"int4, PLE table bf16", {DType::kInt4, {}, DType::kBf16}},
       {"int4, other groups int8", int4_but(all_int8)},
   };
   for (const auto& [name, group] :
@@ -122,7 +125,7 @@ Cost Compare(const std::vector<LogitRows>& exact,
 }
 
 std::vector<Cost> CostsOn(const std::string& hf, const Prompts& prompts) {
-  const auto exact = LogProbsOf(hf, {DType::kF32, {}}, prompts);
+  const auto exact = LogProbsOf(hf, {DType::kF32, {}, {}}, prompts);
   std::vector<Cost> costs;
   for (const Variant& variant : Variants()) {
     costs.push_back(Compare(exact, LogProbsOf(hf, variant.dtypes, prompts)));

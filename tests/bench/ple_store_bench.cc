@@ -50,7 +50,7 @@ double Micros(Call call) {
 }
 
 void WriteTable(const std::string& folder, const PleTableShape& shape) {
-  auto writer = PleStoreWriter::Create(folder, shape);
+  auto writer = PleStoreWriter::Create(folder, shape, kernels::DType::kBf16);
   if (!writer.ok()) Fail(writer.status());
   std::mt19937_64 random(1);
   std::vector<uint64_t> row(shape.RowBytes() / sizeof(uint64_t));
@@ -118,7 +118,7 @@ void Measure(const std::string& folder, const PleTableShape& shape) {
   auto opened = PleStore::Open(folder, shape, options);
   if (!opened.ok()) Fail(opened.status());
   PleStore& store = **opened;
-  RawReads raw(folder, shape.RowBytes());
+  RawReads raw(folder, shape.StoredRowBytes());
   const kernels::text::LayerRange all{0, shape.layers};
   std::vector<char> rows(kPromptTokens * shape.RowBytes());
   std::mt19937 random(std::random_device{}());

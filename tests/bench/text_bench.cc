@@ -159,7 +159,8 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
       packed->weight_bytes() / 1e9, model->ScratchBytes() / 1e6,
       (*runner)->pool()->bytes_in_use() / 1e6,
       (*runner)->ple()->stats().block_cache_bytes / 1e6,
-      packed->ple_shape().tokens * packed->ple_shape().RowBytes() / 1e9);
+      packed->ple_shape().tokens * packed->ple_shape().StoredRowBytes() /
+          1e9);
   PrintResident();
   return 0;
 }

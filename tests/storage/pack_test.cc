@@ -185,7 +185,7 @@ TEST_P(PackQuantisedTest, EveryMatrixIsNear_AndTheRestIsExact) {
     if (spec.use == TensorUse::kPleTable) continue;
     const auto tensor = (*model)->Lookup()(spec.name);
     ASSERT_TRUE(tensor.ok()) << tensor.status();
-    EXPECT_EQ(tensor->dtype, PackedDType(spec, {GetParam(), {}}));
+    EXPECT_EQ(tensor->dtype, PackedDType(spec, {GetParam(), {}, {}}));
     const auto source = SourceValues(*(*checkpoint)->Find(spec.name));
     const auto values = PackedValues(*tensor);
     double error = 0, size = 0;
@@ -206,7 +206,7 @@ TEST_P(PackQuantisedTest, TheHeadCanHaveAnotherDType) {
   options.source = *SynthFolder(dir, TinyConfigJson(), 1, DType::kBf16);
   for (const DType head : {DType::kInt8, DType::kInt4}) {
     options.target = dir.Unused("packed");
-    options.dtypes = {GetParam(), {{MatrixGroup::kHead, head}}};
+    options.dtypes = {GetParam(), {{MatrixGroup::kHead, head}}, {}};
     ASSERT_TRUE(Pack(options).ok());
     const auto model = PackedModel::Open(options.target, {});
     ASSERT_TRUE(model.ok()) << model.status();

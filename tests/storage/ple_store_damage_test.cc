@@ -176,7 +176,7 @@ TEST_F(PleStoreTest, WriterKilledMidway_LeavesATableThatIsRefused) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    auto writer = PleStoreWriter::Create(folder_, kWide);
+    auto writer = PleStoreWriter::Create(folder_, kWide, kWide.row_dtype());
     const bool wrote =
         writer.ok() &&
         (*writer)->Append(PleRows(kWide, 0, 700).data(), 700).ok();
@@ -200,7 +200,7 @@ TEST_F(PleStoreTest, DatabaseWithoutTheIngestedRowsIsRefused) {
 }
 
 TEST_F(PleStoreTest, WriterTakesExactlyTheTablesRows) {
-  auto writer = PleStoreWriter::Create(folder_, kNano);
+  auto writer = PleStoreWriter::Create(folder_, kNano, kNano.row_dtype());
   ASSERT_TRUE(writer.ok());
   const auto rows = PleRows(kNano, 0, 3072);
   ASSERT_TRUE((*writer)->Append(rows.data(), 3000).ok());
@@ -225,10 +225,10 @@ TEST_F(PleStoreTest, WriterTakesExactlyTheTablesRows) {
 TEST_F(PleStoreTest, WriterRefusesAFolderThatExists) {
   WriteTable(kNano);
   const auto before = ContentsOf(folder_);
-  EXPECT_EQ(PleStoreWriter::Create(folder_, kNano).status().code(),
+  EXPECT_EQ(PleStoreWriter::Create(folder_, kNano, kNano.row_dtype()).status().code(),
             absl::StatusCode::kAlreadyExists);
   EXPECT_TRUE(ContentsOf(folder_) == before);
-  EXPECT_EQ(PleStoreWriter::Create(dir_.File("no/such"), kNano).status().code(),
+  EXPECT_EQ(PleStoreWriter::Create(dir_.File("no/such"), kNano, kNano.row_dtype()).status().code(),
             absl::StatusCode::kNotFound);
 }
 

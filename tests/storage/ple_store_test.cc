@@ -79,7 +79,7 @@ TEST_F(PleStoreTest, F32RowsComeBackAsWritten) {
   const PleTableShape shape{20, 3, 8, DType::kF32};
   std::vector<float> table(20 * 3 * 8);
   for (size_t i = 0; i < table.size(); ++i) table[i] = 0.5f * i;
-  auto writer = PleStoreWriter::Create(folder_, shape);
+  auto writer = PleStoreWriter::Create(folder_, shape, shape.row_dtype());
   ASSERT_TRUE(writer.ok());
   ASSERT_TRUE((*writer)->Append(table.data(), 20).ok());
   ASSERT_TRUE((*writer)->Finish().ok());
@@ -368,7 +368,7 @@ TEST_F(PleStoreTest, SenselessShapesAreRefused) {
         PleTableShape{int64_t{1} << 40, 10, 16, DType::kBf16},
         PleTableShape{3072, int64_t{1} << 30, int64_t{1} << 30, DType::kBf16},
         PleTableShape{3072, 10, 16, static_cast<DType>(77)}}) {
-    EXPECT_EQ(PleStoreWriter::Create(folder_, shape).status().code(),
+    EXPECT_EQ(PleStoreWriter::Create(folder_, shape, shape.row_dtype()).status().code(),
               absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(PleStore::Open(folder_, shape, {}).status().code(),
               absl::StatusCode::kInvalidArgument);

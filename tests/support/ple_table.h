@@ -64,7 +64,7 @@ inline std::vector<uint16_t> ExpectedPleRows(const PleTableShape& shape,
 
 inline absl::Status WritePleTable(const std::string& folder,
                                   const PleTableShape& shape) {
-  auto writer = PleStoreWriter::Create(folder, shape);
+  auto writer = PleStoreWriter::Create(folder, shape, shape.row_dtype());
   if (!writer.ok()) return writer.status();
   for (int64_t id = 0; id < shape.tokens;) {
     const int64_t count = std::min<int64_t>(257, shape.tokens - id);

@@ -39,6 +39,15 @@ size_t SizeOf(DType dtype);
 // "f32", "bf16", "i32", "int8", "int4"; "unknown" otherwise.
 const char* NameOf(DType dtype);
 
+// Room for `size` elements, exactly, and nothing of what was there: growing a
+// vector in place doubles it, and holds the old one beside the new.
+template <typename T>
+void MakeRoom(std::vector<T>* buffer, size_t size) {
+  if (buffer->size() >= size) return;
+  *buffer = std::vector<T>();
+  buffer->resize(size);
+}
+
 // Writable memory, aligned to a cache line (64 bytes), not initialised.
 class AlignedBuffer {
  public:

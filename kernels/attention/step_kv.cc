@@ -11,9 +11,7 @@ void StepKv::Begin(const KvLayout& layout, int64_t rows) {
   row_bytes_ = layout.RowBytes();
   buffers_.resize(layout.layers.size());
   for (std::vector<std::byte>& buffer : buffers_) {
-    if (buffer.size() < 2 * rows * row_bytes_) {
-      buffer.resize(2 * rows * row_bytes_);
-    }
+    MakeRoom(&buffer, 2 * rows * row_bytes_);
   }
 }
 

@@ -32,7 +32,7 @@ int64_t CountBits(const uint64_t* words, int64_t count) {
 
 void ActiveNeurons::Find(ConstMatrixView gate) {
   const int64_t words = (gate.cols + kWordBits - 1) / kWordBits;
-  bits_.resize(gate.rows * words);
+  MakeRoom(&bits_, gate.rows * words);
   begins_.resize(gate.rows + 1);
   ParallelFor(gate.rows, [&](int64_t row) {
     uint64_t* bits = &bits_[row * words];
@@ -44,8 +44,8 @@ void ActiveNeurons::Find(ConstMatrixView gate) {
   }
   place_of_.resize(gate.cols);
   FindUnion(words);
-  places_.resize(total());
-  values_.resize(total());
+  MakeRoom(&places_, total());
+  MakeRoom(&values_, total());
   ParallelFor(gate.rows, [&](int64_t row) {
     int64_t at = begins_[row];
     ForEachBit(&bits_[row * words], words, [&](int64_t neuron) {
@@ -70,7 +70,7 @@ void ActiveNeurons::FindUnion(int64_t words) {
 }
 
 void ActiveNeurons::Activate(ConstMatrixView up) {
-  ups_.resize(total());
+  MakeRoom(&ups_, total());
   ParallelFor(rows(), [&](int64_t row) {
     const absl::Span<const int32_t> at = places(row);
     float* ups = ups_.data() + begins_[row];

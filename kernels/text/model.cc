@@ -17,9 +17,6 @@
 namespace lapidary::kernels::text {
 namespace {
 
-// Logits of so many rows are held at once: 67 MB for a vocabulary of 262,400.
-constexpr int64_t kHeadRows = 64;
-
 std::vector<RowPlace> PlacesOf(const TextBatch& batch) {
   std::vector<RowPlace> places;
   int64_t first_row = 0;
@@ -102,7 +99,7 @@ void TextModel::Embed(const TextBatch& batch, StageState* state) {
   const auto rows = static_cast<int64_t>(batch.token_ids.size());
   state->live_rows.resize(rows);
   const size_t size = GemmCapacity(rows) * c.hidden_size;
-  if (state->embedding.size() < size) state->embedding.resize(size);
+  MakeRoom(&state->embedding, size);
   const MatrixView embedding{state->embedding.data(), rows, c.hidden_size};
   // Step 0: e = √H E[id]
   const float scale = std::sqrt(static_cast<float>(c.hidden_size));
@@ -154,8 +151,8 @@ void TextModel::Head(const TextBatch& batch, const StageState& state,
   const auto live = static_cast<int64_t>(state.live_rows.size());
   const auto outputs = static_cast<int64_t>(batch.output_rows.size());
   int64_t at = 0;  // the next live row that can be an output
-  for (int64_t first = 0; first < outputs; first += kHeadRows) {
-    const int64_t rows = std::min(kHeadRows, outputs - first);
+  for (int64_t first = 0; first < outputs; first += options_.head_rows) {
+    const int64_t rows = std::min(options_.head_rows, outputs - first);
     const StreamsView streams =
         Step::Streams(&step_->predicted_storage, c, rows);
     for (int64_t row = 0; row < rows; ++row, ++at) {

@@ -70,6 +70,8 @@ struct StageState {
 
 struct TextModelOptions {
   int64_t max_rows = 512;
+  // Logits of so many rows are held at once: 67 MB for a vocabulary of 262,400.
+  int64_t head_rows = 64;
   DType kv_dtype = DType::kF32;
 };
 

@@ -27,7 +27,7 @@ StreamsView Step::Streams(std::vector<float>* storage, const TextConfig& config,
   const int64_t padding = GemmCapacity(rows) - rows;
   const size_t size =
       (config.altup_num_inputs * rows + padding) * config.hidden_size;
-  if (storage->size() < size) storage->resize(size);
+  MakeRoom(storage, size);
   return {storage->data(), config.altup_num_inputs, rows, config.hidden_size};
 }
 
@@ -50,8 +50,13 @@ void Step::Expect(int64_t rows, absl::Span<const WeightMatrix* const> weights) {
 }
 
 size_t Step::bytes() const {
-  size_t total = predicted_storage.capacity() * sizeof(float) + kv.bytes() +
-                 gemm.ScratchBytes() + sparse_ffn.bytes();
+  size_t floats = predicted_storage.capacity() + state.embedding.capacity() +
+                  state.streams.capacity();
+  for (const RopeTable& table : rope) {
+    floats += table.cos.capacity() + table.sin.capacity();
+  }
+  size_t total = floats * sizeof(float) + kv.bytes() + gemm.ScratchBytes() +
+                 sparse_ffn.bytes();
   for (const ScratchMatrix* matrix :
        {&normed, &laurel_low, &laurel, &query, &key, &value, &context,
         &attended, &hidden, &gate, &up, &per_layer_input, &per_layer_gate,

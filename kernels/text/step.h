@@ -23,7 +23,7 @@ class ScratchMatrix {
   // Room for [GemmCapacity(rows)][cols].
   MatrixView Take(int64_t rows, int64_t cols) {
     const size_t size = GemmCapacity(rows) * cols;
-    if (data_.size() < size) data_.resize(size);
+    MakeRoom(&data_, size);
     return {data_.data(), rows, cols};
   }
   size_t bytes() const { return data_.capacity() * sizeof(float); }

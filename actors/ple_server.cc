@@ -1,5 +1,6 @@
 #include "actors/ple_server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -8,7 +9,29 @@
 namespace lapidary {
 namespace {
 
-Started Open(PleServerState& state) {
+using Self = PleServerActor::stateful_pointer<PleServerState>;
+
+// So many reads may hang on the disk before others wait for them. A reader that
+// has nothing to do costs a stack.
+constexpr size_t kReaders = 4;
+
+PleRows Read(PleStore& store, const PleRead& read) {
+  auto rows = store.Read(read.ids, read.layers);
+  if (!rows.ok()) return {rows.status(), {}};
+  return {absl::OkStatus(), *std::move(rows)};
+}
+
+PleReaderActor::behavior_type PleReader(PleReaderActor::pointer,
+                                        std::shared_ptr<PleStore> store) {
+  return {
+      [store = std::move(store)](const PleRead& read) -> caf::result<PleRows> {
+        return Read(*store, read);
+      },
+  };
+}
+
+Started Open(Self self) {
+  PleServerState& state = self->state;
   auto store = PleStore::Open(state.config.folder, state.config.shape,
                               state.config.options);
   if (!store.ok()) return {store.status(), {}};
@@ -17,22 +40,42 @@ Started Open(PleServerState& state) {
     if (!whole.ok()) return {whole, {}};
   }
   state.store = *std::move(store);
+  while (state.readers.size() < kReaders) {
+    state.readers.push_back(
+        {self->spawn<caf::detached + caf::linked>(PleReader, state.store), 0});
+  }
   return {};
 }
 
-PleRows Read(PleServerState& state, const PleRead& read) {
+// By the reader with the least to do.
+caf::result<PleRows> Dispatch(Self self, const PleRead& read) {
+  PleServerState& state = self->state;
   if (state.store == nullptr) {
-    return {absl::UnavailableError("the PLE store is not open yet"), {}};
+    return PleRows{absl::UnavailableError("the PLE store is not open yet"), {}};
   }
   if (read.ids.size() > kMaxPleIds) {
-    return {absl::OutOfRangeError(absl::StrCat(
-                "a read of ", read.ids.size(), " PLE rows, at most ",
-                kMaxPleIds, " are read at once")),
-            {}};
+    return PleRows{absl::OutOfRangeError(absl::StrCat(
+                       "a read of ", read.ids.size(), " PLE rows, at most ",
+                       kMaxPleIds, " are read at once")),
+                   {}};
   }
-  auto rows = state.store->Read(read.ids, read.layers);
-  if (!rows.ok()) return {rows.status(), {}};
-  return {absl::OkStatus(), *std::move(rows)};
+  const auto least = std::min_element(
+      state.readers.begin(), state.readers.end(),
+      [](const auto& a, const auto& b) { return a.reading < b.reading; });
+  const auto index = least - state.readers.begin();
+  ++least->reading;
+  auto promise = self->make_response_promise<PleRows>();
+  self->request(least->actor, caf::infinite, read)
+      .then(
+          [self, index, promise](PleRows& rows) mutable {
+            --self->state.readers[index].reading;
+            promise.deliver(std::move(rows));
+          },
+          [self, index, promise](caf::error& error) mutable {
+            --self->state.readers[index].reading;
+            promise.deliver(std::move(error));
+          });
+  return promise;
 }
 
 PleStatus Status(const PleServerState& state) {
@@ -55,16 +98,14 @@ PleStatus Status(const PleServerState& state) {
 
 }  // namespace
 
-PleServerActor::behavior_type PleServer(
-    PleServerActor::stateful_pointer<PleServerState> self,
-    PleServerConfig config) {
+PleServerActor::behavior_type PleServer(Self self, PleServerConfig config) {
   self->state.config = std::move(config);
   return {
       [self](const Start&) -> caf::result<Started> {
-        return Open(self->state);
+        return Open(self);
       },
       [self](const PleRead& read) -> caf::result<PleRows> {
-        return Read(self->state, read);
+        return Dispatch(self, read);
       },
       [self](const StatusQuery&) -> caf::result<PleStatus> {
         return Status(self->state);

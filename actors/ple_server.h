@@ -1,11 +1,15 @@
 // Serves rows of the per-layer embedding table from the store on disk. Keeps no
 // per-sequence state, so any replica can answer any request, and losing one
 // loses nothing.
+//
+// Reads are made by a few readers with a thread each, so that one that a slow
+// disk holds up does not hold up those that find their rows in the cache.
 #ifndef LAPIDARY_ACTORS_PLE_SERVER_H_
 #define LAPIDARY_ACTORS_PLE_SERVER_H_
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/messages.h"
 #include "storage/ple_store.h"
@@ -22,12 +26,21 @@ struct PleServerConfig {
   bool verify = false;  // read the whole table once, for its checksums
 };
 
+// One of the readers; the server's alone.
+using PleReaderActor =
+    caf::typed_actor<caf::replies_to<PleRead>::with<PleRows>>;
+
 struct PleServerState {
+  struct Reader {
+    PleReaderActor actor;
+    int reading = 0;  // reads it has not answered
+  };
   PleServerConfig config;
-  std::unique_ptr<PleStore> store;  // null until Start
+  std::shared_ptr<PleStore> store;  // null until Start
+  std::vector<Reader> readers;
 };
 
-// Reads the disk: spawn it detached.
+// Opens the store, which reads the disk: spawn it detached.
 PleServerActor::behavior_type PleServer(
     PleServerActor::stateful_pointer<PleServerState> self,
     PleServerConfig config);

@@ -126,6 +126,12 @@ absl::Status PleReadError(const rocksdb::Status& status,
                           absl::string_view what) {
   absl::Status environment = EnvironmentError(status, what);
   if (!environment.ok()) return environment;
+  if (Says(status, "Input/output error")) {
+    return absl::DataLossError(absl::StrCat(
+        what, ": ", status.ToString(),
+        "; the disk fails: look at the system's log, move the model to another "
+        "disk or pack it again"));
+  }
   return absl::DataLossError(
       absl::StrCat(what, ": ", status.ToString(), kPackAgain));
 }

@@ -20,7 +20,9 @@
 #include "actors/event_log.h"
 #include "actors/foreign_thread.h"
 #include "actors/gateway.h"
+#include "actors/memory_plan.h"
 #include "actors/ple_server.h"
+#include "actors/process_memory.h"
 #include "actors/sequencer.h"
 #include "actors/stage.h"
 #include "actors/supervisor.h"
@@ -173,6 +175,7 @@ struct Node::Impl {
   std::shared_ptr<const PackedModel> model;
   std::shared_ptr<const ServedModel> served;
   kernels::KvLayout kv_layout;
+  MemoryPlan memory;
   int64_t kv_pages = 0;
 
   SystemConfig system_config;
@@ -187,6 +190,7 @@ struct Node::Impl {
   std::mutex shutdown_mutex;
 
   absl::Status OpenModel();
+  absl::Status DivideMemory();
   absl::Status StartActors();
   absl::Status StartServer();
   void Shutdown(absl::Duration grace);
@@ -216,8 +220,38 @@ absl::Status Node::Impl::OpenModel() {
   const kernels::text::TextConfig& text = model->config().text;
   kv_layout = kernels::text::KvLayoutFor(text, {0, text.num_hidden_layers},
                                          options.kv_dtype);
-  kv_pages =
-      static_cast<int64_t>(options.kv_memory_bytes / kv_layout.PageBytes());
+  return absl::OkStatus();
+}
+
+absl::Status Node::Impl::DivideMemory() {
+  MemoryFacts facts{model->config().text, kv_layout, model->ple_shape(),
+                    model->weight_bytes()};
+  MemoryWishes wishes;
+  wishes.flag = "--memory-limit";
+  wishes.limit = options.memory_limit.value_or(0);
+  if (!options.memory_limit.has_value()) {
+    wishes.flag =
+        "the control group's memory limit (--memory-limit=none serves in spite "
+        "of it)";
+    const uint64_t group = CgroupMemoryLimit();
+    // The kernel keeps page tables and sockets in the group's account.
+    wishes.limit = group - group / 32;
+  }
+  wishes.kv_bytes = options.kv_memory_bytes;
+  wishes.ple_cache = options.ple.block_cache_bytes;
+  wishes.max_batch_rows = options.max_batch_rows;
+  wishes.max_running = options.max_running;
+  wishes.threads = ThreadsOf(options);
+  absl::StatusOr<MemoryPlan> plan = PlanMemory(facts, wishes);
+  if (!plan.ok()) return plan.status();
+  memory = *std::move(plan);
+  if (memory.limit > 0) {
+    log(absl::StrCat("event=memory ", MemoryPlanText(memory)));
+  }
+  options.ple.block_cache_bytes = memory.ple_cache;
+  options.max_batch_rows = memory.max_batch_rows;
+  options.max_running = static_cast<int>(memory.max_running);
+  kv_pages = static_cast<int64_t>(memory.kv_bytes / kv_layout.PageBytes());
   if (kv_pages < kv_layout.PagesFor(1)) {
     return absl::InvalidArgumentError(
         absl::StrCat("kv_memory_bytes is ", options.kv_memory_bytes,
@@ -237,6 +271,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   stage.model = model;
   stage.layers = layers;
   stage.options.max_rows = options.max_batch_rows;
+  stage.options.head_rows = memory.head_rows;
   stage.options.kv_dtype = options.kv_dtype;
   stage.kv_pages = kv_pages;
   stage.trim_prefill = options.trim_prefill;
@@ -248,6 +283,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   sequencer.kv_layout = kv_layout;
   sequencer.batch.max_rows = options.max_batch_rows;
   sequencer.batch.max_slowdown = options.max_slowdown;
+  sequencer.prompt_rows_ahead = memory.prompt_rows_ahead;
   sequencer.max_running = options.max_running;
   sequencer.max_queued = options.max_queued;
 
@@ -305,6 +341,15 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   kernels->set_vectors(names.vectors);
   kernels->set_float_products(names.float_products);
   kernels->set_threads(ThreadsOf(options));
+  v1::MemoryPlan* plan = status.mutable_memory()->mutable_plan();
+  plan->set_limit(memory.limit);
+  plan->set_weights(memory.weights);
+  plan->set_kv(memory.kv_bytes);
+  plan->set_ple_cache(memory.ple_cache);
+  plan->set_ple_rows(memory.ple_rows);
+  plan->set_work_space(memory.work_space);
+  plan->set_runtime(memory.runtime);
+  plan->set_max_batch_rows(memory.max_batch_rows);
   return status;
 }
 
@@ -387,7 +432,8 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
   impl->options = options;
   impl->log = options.log ? options.log : StderrEventLog();
   std::unique_ptr<Node> node(new Node(std::move(impl)));
-  for (auto step : {&Impl::OpenModel, &Impl::StartActors, &Impl::StartServer}) {
+  for (auto step : {&Impl::OpenModel, &Impl::DivideMemory, &Impl::StartActors,
+                    &Impl::StartServer}) {
     status = (node->impl_.get()->*step)();
     if (!status.ok()) return status;
   }

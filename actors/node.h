@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -51,6 +52,10 @@ struct NodeOptions {
   double max_slowdown = 2;
   // Requests that wait for a place; more are refused.
   int max_queued = 1024;
+  // Most memory of the whole process, weights and all; 0: no limit. None: that
+  // of the control group, if it has one. What follows is made smaller to fit;
+  // the log and Status say how.
+  std::optional<size_t> memory_limit;
   // Memory for keys and values. Address space at first: the kernel backs a
   // page when it is first written.
   size_t kv_memory_bytes = size_t{1} << 30;
@@ -79,7 +84,8 @@ class Node {
   // Opens the model, starts the actors and the server; serves when it returns.
   //
   // Errors: those of PackedModel::Open and PleStore::Open; INVALID_ARGUMENT for
-  // an option out of its range; UNAVAILABLE for a port that is taken.
+  // an option out of its range; RESOURCE_EXHAUSTED for a memory limit that is
+  // too small; UNAVAILABLE for a port that is taken.
   static absl::StatusOr<std::unique_ptr<Node>> Start(
       const NodeOptions& options);
   // Shuts down without grace if Shutdown was not called.

@@ -97,6 +97,17 @@ OutputJson ToJson(const v1::StepTimes& times) {
           {"sampling_ms", Rounded(times.sampling_ms())}};
 }
 
+OutputJson ToJson(const v1::MemoryPlan& plan) {
+  return {{"limit", plan.limit()},
+          {"weights", plan.weights()},
+          {"kv", plan.kv()},
+          {"ple_cache", plan.ple_cache()},
+          {"ple_rows", plan.ple_rows()},
+          {"work_space", plan.work_space()},
+          {"runtime", plan.runtime()},
+          {"max_batch_rows", plan.max_batch_rows()}};
+}
+
 OutputJson ToJson(const v1::Memory& memory) {
   return {{"weights_mapped", memory.weights_mapped()},
           {"weights_resident", memory.weights_resident()},
@@ -108,7 +119,8 @@ OutputJson ToJson(const v1::Memory& memory) {
           {"kv_page_bytes", memory.kv_page_bytes()},
           {"ple_block_cache", memory.ple_block_cache()},
           {"scratch", memory.scratch()},
-          {"process_resident", memory.process_resident()}};
+          {"process_resident", memory.process_resident()},
+          {"plan", ToJson(memory.plan())}};
 }
 
 OutputJson ToJson(const v1::StatusResponse& status) {

@@ -41,6 +41,11 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
   flags->Section(section);
   flags->Integer("threads", "Threads that compute; 0 takes one per processor.",
                  0, 4096, &threads_);
+  flags->Text("memory-limit", "SIZE|none",
+              "Most memory of the whole process, weights and all; the sizes "
+              "below are made smaller to fit. If empty, that of the control "
+              "group (cgroup), if it has one; none: no limit.",
+              &memory_limit_);
   flags->Bytes("kv-memory",
                "Most memory for keys and values of all requests together; it "
                "is taken as it is needed.",
@@ -105,6 +110,16 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
   if (max_slowdown_) options.max_slowdown = *max_slowdown_;
   options.max_queued = static_cast<int>(max_queued_);
   options.default_max_tokens = static_cast<int32_t>(default_max_tokens_);
+  if (memory_limit_ == "none") {
+    options.memory_limit = 0;
+  } else if (!memory_limit_.empty()) {
+    const absl::StatusOr<size_t> limit = ParseBytes(memory_limit_);
+    if (!limit.ok() || *limit == 0) {
+      return UsageError(absl::StrCat("--memory-limit=", memory_limit_,
+                                     ": want a size like 1600M, or none"));
+    }
+    options.memory_limit = *limit;
+  }
   options.kv_dtype =
       kv_dtype_ == "bf16" ? kernels::DType::kBf16 : kernels::DType::kF32;
   return options;

@@ -38,6 +38,7 @@ class NodeFlags {
   int64_t max_queued_ = options_.max_queued;
   int64_t default_max_tokens_ = options_.default_max_tokens;
   std::string kv_dtype_ = "f32";
+  std::string memory_limit_;
 };
 
 // NOT_FOUND, naming `folder` and then `remedy`, if nothing is there.

@@ -74,6 +74,23 @@ std::string RolesText(const v1::StatusResponse& status) {
   return absl::StrCat(Line("roles", names), troubles);
 }
 
+// How a memory limit was divided; nothing without one.
+std::string PlanText(const v1::MemoryPlan& plan) {
+  if (plan.limit() == 0) return "";
+  return absl::StrCat(
+      Line("limit", absl::StrFormat(
+                        "%9s: weights %s, keys and values %s, PLE cache %s "
+                        "and rows %s,",
+                        HumanBytes(plan.limit()), HumanBytes(plan.weights()),
+                        HumanBytes(plan.kv()), HumanBytes(plan.ple_cache()),
+                        HumanBytes(plan.ple_rows()))),
+      Line("", absl::StrFormat("           work space %s for steps of %d rows, "
+                               "the program %s",
+                               HumanBytes(plan.work_space()),
+                               plan.max_batch_rows(),
+                               HumanBytes(plan.runtime()))));
+}
+
 std::string MemoryText(const v1::StatusResponse& status) {
   const v1::Memory& memory = status.memory();
   return absl::StrCat(
@@ -88,7 +105,8 @@ std::string MemoryText(const v1::StatusResponse& status) {
                                HumanBytes(memory.kv_in_use()),
                                HumanBytes(memory.kv_total()))),
       Line("",
-           absl::StrFormat("%9s  work space", HumanBytes(memory.scratch()))));
+           absl::StrFormat("%9s  work space", HumanBytes(memory.scratch()))),
+      PlanText(memory.plan()));
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #define LAPIDARY_TESTS_DEPLOY_NANO_PROGRAMS_H_
 
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/deploy/program.h"
+#include "tests/support/cgroup.h"
 
 namespace lapidary::cli {
 
@@ -61,9 +63,11 @@ inline const std::string& Nano() {
 // slow machine may need.
 class Server {
  public:
-  Server()
-      : program_({kLapidaryd, "--model=" + Nano(), "--listen=127.0.0.1:0",
-                  "--grace=10m"}) {
+  // With `flags` more, and in `group` if there is one.
+  explicit Server(const std::map<std::string, std::string>& environment = {},
+                  const std::vector<std::string>& flags = {},
+                  const Cgroup* group = nullptr)
+      : program_(Command(flags, group), "", environment) {
     const std::string mark = "lapidaryd: listening on ";
     const bool listens = program_.WaitForOutput([&](const std::string& out) {
       const size_t at = out.find(mark);
@@ -80,6 +84,14 @@ class Server {
   Program& program() { return program_; }
 
  private:
+  static std::vector<std::string> Command(const std::vector<std::string>& flags,
+                                          const Cgroup* group) {
+    std::vector<std::string> command = {kLapidaryd, "--model=" + Nano(),
+                                        "--listen=127.0.0.1:0", "--grace=10m"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    return group == nullptr ? command : group->Inside(command);
+  }
+
   Program program_;
   std::string address_;
 };

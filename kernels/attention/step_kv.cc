@@ -25,14 +25,11 @@ void StepKv::VisibleRuns(int64_t index, const SequenceRows& sequence,
                          int64_t first_row, int64_t position, int64_t window,
                          std::vector<KvRun>* runs) {
   runs->clear();
-  const int64_t ring = layout_.layers[index].ring;
   const int64_t cached = sequence.first_position;
   int64_t p = window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
   while (p < cached) {
-    const int64_t slot = ring > 0 ? p % ring : p;
-    int64_t count = kKvPagePositions - slot % kKvPagePositions;
-    if (ring > 0) count = std::min(count, ring - slot);
-    count = std::min(count, cached - p);
+    const int64_t count =
+        std::min(kKvPagePositions - p % kKvPagePositions, cached - p);
     runs->push_back(
         {sequence.kv->Key(index, p), sequence.kv->Value(index, p), count});
     p += count;
@@ -44,21 +41,41 @@ void StepKv::VisibleRuns(int64_t index, const SequenceRows& sequence,
 
 void StepKv::Commit(absl::Span<const SequenceRows> sequences) {
   for (size_t index = 0; index < buffers_.size(); ++index) {
-    const int64_t ring = layout_.layers[index].ring;
     int64_t first_row = 0;
     for (const SequenceRows& sequence : sequences) {
-      // Of a chunk longer than the ring only the newest rows stay.
-      const int64_t skip =
-          ring > 0 ? std::max<int64_t>(0, sequence.rows - ring) : 0;
-      for (int64_t row = skip; row < sequence.rows; ++row) {
-        const int64_t position = sequence.first_position + row;
-        const size_t offset = (first_row + row) * row_bytes_;
-        std::memcpy(sequence.kv->Key(index, position), Keys(index) + offset,
-                    row_bytes_);
-        std::memcpy(sequence.kv->Value(index, position), Values(index) + offset,
-                    row_bytes_);
-      }
+      CommitRows(index, sequence, first_row);
       first_row += sequence.rows;
+    }
+  }
+}
+
+void StepKv::CommitRows(int64_t index, const SequenceRows& sequence,
+                        int64_t first_row) {
+  const KvLayout::Layer& layer = layout_.layers[index];
+  const int64_t end = sequence.first_position + sequence.rows;
+  int64_t p = sequence.first_position;
+  // Of a chunk longer than the ring only the newest rows stay, unless blocks
+  // among the others are kept.
+  if (layer.ring > 0 && sequence.keep.empty()) {
+    p = std::max(p, end - layer.RingPages() * kKvPagePositions);
+  }
+  auto keep = sequence.keep.begin();
+  while (p < end) {
+    const int64_t count =
+        std::min(kKvPagePositions - p % kKvPagePositions, end - p);
+    const size_t offset =
+        (first_row + p - sequence.first_position) * row_bytes_;
+    sequence.kv->MakeWritable(index, p, count);
+    std::memcpy(sequence.kv->Key(index, p), Keys(index) + offset,
+                count * row_bytes_);
+    std::memcpy(sequence.kv->Value(index, p), Values(index) + offset,
+                count * row_bytes_);
+    p += count;
+    if (p % kKvPagePositions != 0) continue;
+    const int64_t completed = p / kKvPagePositions - 1;
+    if (keep != sequence.keep.end() && (*keep)->number() == completed) {
+      (*keep)->TakePage(index, *sequence.kv);
+      ++keep;
     }
   }
 }

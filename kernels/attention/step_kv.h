@@ -17,6 +17,7 @@
 
 #include "absl/types/span.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/kv_block.h"
 #include "kernels/attention/kv_cache.h"
 
 namespace lapidary::kernels {
@@ -27,6 +28,8 @@ struct SequenceRows {
   KvSequence* kv = nullptr;
   int64_t first_position = 0;  // of the first row; those before it are cached
   int64_t rows = 0;
+  // Blocks that these rows complete and that shall be kept, ascending.
+  absl::Span<KvBlock* const> keep = {};
 };
 
 class StepKv {
@@ -50,12 +53,16 @@ class StepKv {
                    int64_t first_row, int64_t position, int64_t window,
                    std::vector<KvRun>* runs);
 
-  // Writes the step's rows into the sequences' caches.
+  // Writes the step's rows into the sequences' caches, and gives the blocks that
+  // are to be kept the pages that they lack.
   void Commit(absl::Span<const SequenceRows> sequences);
 
   size_t bytes() const;
 
  private:
+  void CommitRows(int64_t index, const SequenceRows& sequence,
+                  int64_t first_row);
+
   KvLayout layout_;
   int64_t rows_ = 0;
   size_t row_bytes_ = 0;

@@ -32,6 +32,9 @@
 namespace lapidary {
 
 using SequenceId = uint64_t;
+// A block of keys and values that stages keep (prefix_cache.h). The sequencer
+// makes it up; never 0, never used twice in a stage's life.
+using BlockHandle = uint64_t;
 
 // --- Client and encoder -----------------------------------------------------
 
@@ -75,6 +78,8 @@ struct Submit {
   // Tokens that the answer has if nobody cuts it short: max_tokens where
   // nothing else can end it, 1 where anything can.
   int32_t min_tokens = 1;
+  // Neither begins with what others computed nor leaves anything to others.
+  bool no_prefix_cache = false;
 };
 
 // Accepted::retry_after_ns of a request that will never be taken as it is.
@@ -145,6 +150,7 @@ struct Ended {
   absl::Status status;  // not OK if and only if reason is kFailed
   int32_t prompt_tokens = 0;
   int32_t completion_tokens = 0;
+  int32_t cached_prompt_tokens = 0;  // of prompt_tokens, those not run again
   SequenceTimings timings;
 };
 
@@ -169,6 +175,18 @@ struct SequenceStart {
   // Tokens drawn before; not 0 for a sequence that goes on where another stage
   // left it. The sequencer keeps all that such a start needs.
   uint64_t drawn = 0;
+  // Kept blocks that it begins with, first to last, and the tokens of all their
+  // positions, which the sampler sees. Its rows go on behind them.
+  std::vector<BlockHandle> prefix;
+  std::vector<int32_t> prefix_tokens;
+};
+
+// A block that a step's rows complete, and that the stage shall keep. One of a
+// known handle has lost its window and gets that back.
+struct KeepBlock {
+  BlockHandle handle = 0;
+  BlockHandle parent = 0;  // the block before it; 0: it is the first
+  int32_t number = 0;      // of its first position: 64 times that
 };
 
 // What a step does for one sequence.
@@ -184,12 +202,17 @@ struct StepRows {
   // none. Empty: nothing is scored.
   std::vector<int32_t> targets;
   int32_t top_logprobs = -1;  // as in Submit
+  std::vector<KeepBlock> keep;  // ascending numbers
 };
 
 struct Step {
   uint64_t number = 0;
   kernels::text::LayerRange layers;
   std::vector<StepRows> sequences;
+  // Kept blocks, and windows of kept blocks, that are given up before the
+  // sequences' pages are taken. Unknown ones are ignored.
+  std::vector<BlockHandle> drop_blocks;
+  std::vector<BlockHandle> drop_windows;
 };
 
 struct StepRowsResult {
@@ -197,16 +220,21 @@ struct StepRowsResult {
   absl::Status status;  // not OK: the stage has forgotten the sequence
   std::optional<TokenResult> sampled;
   std::vector<TokenResult> scored;  // one for each wanted target
+  // With a status that is not OK: the block of SequenceStart::prefix for want
+  // of which the sequence did not start; 0: that was not the reason.
+  BlockHandle missing_block = 0;
+  std::vector<BlockHandle> not_kept;  // of StepRows::keep, for want of pages
 };
 
 // What a stage holds.
 struct StageGauges {
-  int64_t pages_in_use = 0;
+  int64_t pages_in_use = 0;  // by sequences
   int64_t pages_total = 0;
   uint64_t page_bytes = 0;
   uint64_t scratch_bytes = 0;
   int64_t sequences = 0;
   uint64_t weight_bytes_per_token = 0;  // that a decoded token reads
+  int64_t pages_kept = 0;  // by blocks; some may be in use as well
 };
 
 // Where a step's time went inside its stage. What StepResult::compute_ns has
@@ -230,7 +258,7 @@ struct StepResult {
 // by StageGauges.
 struct Release {
   std::vector<SequenceId> sequences;
-  bool all = false;  // whatever the stage holds
+  bool all = false;  // whatever the stage holds, kept blocks among it
 };
 
 // --- Directory --------------------------------------------------------------
@@ -269,6 +297,15 @@ struct ScheduleStatus {
   int64_t prompt_rows = 0;         // most of the last steps that also decoded
 };
 
+// Pages are of the stage's KV memory.
+struct PrefixCacheStatus {
+  uint64_t lookups = 0;        // requests that could have begun with a prefix
+  uint64_t hits = 0;           // and did
+  uint64_t tokens_reused = 0;  // of prompts
+  uint64_t evictions = 0;      // blocks and windows
+  int64_t blocks = 0, pages = 0, max_pages = 0;
+};
+
 struct SequencerStatus {
   int32_t queued = 0, running = 0, max_queued = 0, max_running = 0;
   uint64_t accepted = 0, refused = 0, completed = 0, cancelled = 0, failed = 0;
@@ -277,6 +314,7 @@ struct SequencerStatus {
   StepTotals prompt_steps;  // with prompt rows, beside decoding or not
   StepTotals decode_steps;  // all others
   ScheduleStatus schedule;
+  PrefixCacheStatus prefixes;
 };
 
 struct PleStatus {

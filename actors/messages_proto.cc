@@ -50,6 +50,7 @@ void Put(const Submit& in, pb::Submit* out, Tensors&) {
   out->set_age_ns(in.age_ns);
   out->set_priority(static_cast<uint32_t>(in.priority));
   out->set_min_tokens(in.min_tokens);
+  out->set_no_prefix_cache(in.no_prefix_cache);
 }
 
 bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
@@ -63,6 +64,7 @@ bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
   out->time_limit_ns = in.time_limit_ns();
   out->age_ns = in.age_ns();
   out->min_tokens = in.min_tokens();
+  out->no_prefix_cache = in.no_prefix_cache();
   return GetTask(in.task(), &out->task) &&
          GetPriority(in.priority(), &out->priority);
 }
@@ -123,6 +125,7 @@ void Put(const Ended& in, pb::Ended* out, Tensors&) {
   Put(in.status, out->mutable_status());
   out->set_prompt_tokens(in.prompt_tokens);
   out->set_completion_tokens(in.completion_tokens);
+  out->set_cached_prompt_tokens(in.cached_prompt_tokens);
   pb::SequenceTimings* timings = out->mutable_timings();
   timings->set_queue(in.timings.queue);
   timings->set_prefill(in.timings.prefill);
@@ -138,6 +141,7 @@ bool Get(const pb::Ended& in, const Tensors&, Ended* out) {
   out->reason = static_cast<EndReason>(in.reason());
   out->prompt_tokens = in.prompt_tokens();
   out->completion_tokens = in.completion_tokens();
+  out->cached_prompt_tokens = in.cached_prompt_tokens();
   const pb::SequenceTimings& timings = in.timings();
   out->timings = {timings.queue(),       timings.prefill(),  timings.decode(),
                   timings.steps_total(), timings.ple_wait(), timings.steps()};
@@ -171,7 +175,10 @@ void Put(const StepRows& in, pb::StepRows* out, Tensors& tensors) {
     start->set_max_positions(in.start->max_positions);
     Put(in.start->sampling, start->mutable_sampling());
     start->set_drawn(in.start->drawn);
+    PutAll(in.start->prefix, start->mutable_prefix());
+    PutAll(in.start->prefix_tokens, start->mutable_prefix_tokens());
   }
+  for (const KeepBlock& keep : in.keep) Put(keep, out->add_keep());
   out->set_first_position(in.first_position);
   PutAll(in.token_ids, out->mutable_token_ids());
   out->set_ple_rows(Put(in.ple_rows, tensors));
@@ -188,6 +195,11 @@ bool Get(const pb::StepRows& in, const Tensors& tensors, StepRows* out) {
     out->start->max_positions = in.start().max_positions();
     Get(in.start().sampling(), &out->start->sampling);
     out->start->drawn = in.start().drawn();
+    GetAll(in.start().prefix(), &out->start->prefix);
+    GetAll(in.start().prefix_tokens(), &out->start->prefix_tokens);
+  }
+  for (const pb::KeepBlock& keep : in.keep()) {
+    Get(keep, &out->keep.emplace_back());
   }
   out->first_position = in.first_position();
   GetAll(in.token_ids(), &out->token_ids);
@@ -204,11 +216,15 @@ void Put(const Step& in, pb::Step* out, Tensors& tensors) {
   for (const StepRows& rows : in.sequences) {
     Put(rows, out->add_sequences(), tensors);
   }
+  PutAll(in.drop_blocks, out->mutable_drop_blocks());
+  PutAll(in.drop_windows, out->mutable_drop_windows());
 }
 
 bool Get(const pb::Step& in, const Tensors& tensors, Step* out) {
   out->number = in.number();
   Get(in.layers(), &out->layers);
+  GetAll(in.drop_blocks(), &out->drop_blocks);
+  GetAll(in.drop_windows(), &out->drop_windows);
   for (const pb::StepRows& rows : in.sequences()) {
     if (!Get(rows, tensors, &out->sequences.emplace_back())) return false;
   }
@@ -227,6 +243,8 @@ void Put(const StepResult& in, pb::StepResult* out, Tensors&) {
     for (const TokenResult& token : rows.scored) {
       Put(token, result->add_scored());
     }
+    result->set_missing_block(rows.missing_block);
+    PutAll(rows.not_kept, result->mutable_not_kept());
   }
   out->set_compute_ns(in.compute_ns);
   Put(in.gauges, out->mutable_gauges());
@@ -243,6 +261,8 @@ bool Get(const pb::StepResult& in, const Tensors& tensors, StepResult* out) {
     for (const pb::Token& token : rows.scored()) {
       Get(token, &result.scored.emplace_back());
     }
+    result.missing_block = rows.missing_block();
+    GetAll(rows.not_kept(), &result.not_kept);
   }
   out->compute_ns = in.compute_ns();
   Get(in.times(), &out->times);

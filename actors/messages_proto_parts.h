@@ -98,6 +98,34 @@ inline void Get(const Token& in, TokenResult* out) {
   }
 }
 
+inline void Put(const lapidary::KeepBlock& in, KeepBlock* out) {
+  out->set_handle(in.handle);
+  out->set_parent(in.parent);
+  out->set_number(in.number);
+}
+
+inline void Get(const KeepBlock& in, lapidary::KeepBlock* out) {
+  *out = {in.handle(), in.parent(), in.number()};
+}
+
+inline void Put(const lapidary::PrefixCacheStatus& in,
+                PrefixCacheStatus* out) {
+  out->set_lookups(in.lookups);
+  out->set_hits(in.hits);
+  out->set_tokens_reused(in.tokens_reused);
+  out->set_evictions(in.evictions);
+  out->set_blocks(in.blocks);
+  out->set_pages(in.pages);
+  out->set_max_pages(in.max_pages);
+}
+
+inline void Get(const PrefixCacheStatus& in,
+                lapidary::PrefixCacheStatus* out) {
+  *out = {in.lookups(),   in.hits(),   in.tokens_reused(),
+          in.evictions(), in.blocks(), in.pages(),
+          in.max_pages()};
+}
+
 template <typename Repeated, typename T>
 void PutAll(const std::vector<T>& in, Repeated* out) {
   out->Add(in.begin(), in.end());

@@ -16,6 +16,7 @@ inline void Put(const lapidary::StageGauges& in, StageGauges* out) {
   out->set_scratch_bytes(in.scratch_bytes);
   out->set_sequences(in.sequences);
   out->set_weight_bytes_per_token(in.weight_bytes_per_token);
+  out->set_pages_kept(in.pages_kept);
 }
 
 inline void Put(const lapidary::StageGauges& in, StageGauges* out, Tensors&) {
@@ -25,7 +26,8 @@ inline void Put(const lapidary::StageGauges& in, StageGauges* out, Tensors&) {
 inline bool Get(const StageGauges& in, const Tensors&,
                 lapidary::StageGauges* out) {
   *out = {in.pages_in_use(), in.pages_total(), in.page_bytes(),
-          in.scratch_bytes(), in.sequences(), in.weight_bytes_per_token()};
+          in.scratch_bytes(), in.sequences(), in.weight_bytes_per_token(),
+          in.pages_kept()};
   return true;
 }
 
@@ -104,6 +106,7 @@ inline void Put(const lapidary::SequencerStatus& in, SequencerStatus* out,
   Put(in.prompt_steps, out->mutable_prompt_steps());
   Put(in.decode_steps, out->mutable_decode_steps());
   Put(in.schedule, out->mutable_schedule());
+  Put(in.prefixes, out->mutable_prefixes());
 }
 
 inline bool Get(const SequencerStatus& in, const Tensors& tensors,
@@ -123,6 +126,7 @@ inline bool Get(const SequencerStatus& in, const Tensors& tensors,
   Get(in.prompt_steps(), &out->prompt_steps);
   Get(in.decode_steps(), &out->decode_steps);
   Get(in.schedule(), &out->schedule);
+  Get(in.prefixes(), &out->prefixes);
   return Get(in.stage(), tensors, &out->stage);
 }
 

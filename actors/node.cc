@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -281,6 +282,10 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   sequencer.directory = directory;
   sequencer.layers = layers;
   sequencer.kv_layout = kv_layout;
+  sequencer.prefix_pages = std::min<int64_t>(
+      kv_pages,
+      options.prefix_cache_bytes.value_or(memory.kv_bytes / 2) /
+          kv_layout.PageBytes());
   sequencer.batch.max_rows = options.max_batch_rows;
   sequencer.batch.max_slowdown = options.max_slowdown;
   sequencer.prompt_rows_ahead = memory.prompt_rows_ahead;

@@ -60,6 +60,10 @@ struct NodeOptions {
   // page when it is first written.
   size_t kv_memory_bytes = size_t{1} << 30;
   kernels::DType kv_dtype = kernels::DType::kF32;
+  // Of kv_memory_bytes, what may go on holding keys and values of requests that
+  // have ended, for prompts that begin alike. Running requests come first.
+  // 0: nothing is kept. Default: half.
+  std::optional<size_t> prefix_cache_bytes;
   // Prompt positions whose logits nobody reads stop at the last layer that
   // owns keys and values.
   bool trim_prefill = true;

@@ -367,6 +367,7 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   }
   if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
   submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
+  submit.no_prefix_cache = request.no_prefix_cache();
   return encoded;
 }
 

@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "kernels/attention/kv_cache.h"
+
 namespace lapidary {
 namespace {
 
@@ -81,6 +83,7 @@ void Sequence::RowsArrived(int64_t first, kernels::Tensor rows, Time now) {
       std::find_if(windows_.begin(), windows_.end(),
                    [&](const Window& window) { return window.first > first; });
   windows_.insert(after, {first, std::move(rows)});
+  DropWindowsBefore(computed_ + in_step_);
   if (starved_since_.has_value() && ready_rows() > 0) {
     ple_wait_ns_ += Nanoseconds(now - *starved_since_);
     starved_since_.reset();
@@ -113,11 +116,12 @@ StepRows Sequence::Take(int64_t rows, Time now) {
   step.sequence = request.sequence;
   step.first_position = static_cast<int32_t>(computed_);
   step.token_ids = TokensAt(computed_, rows);
-  Window& window = windows_.front();
+  const Window& window = windows_.front();
   step.ple_rows = SliceRows(window.rows, computed_ - window.first, rows);
-  if (window.first + window.rows.dim(0) == end) windows_.pop_front();
+  DropWindowsBefore(end);
   if (!known_to_stage_) {
-    step.start = SequenceStart{max_positions(), request.sampling, 0};
+    step.start = SequenceStart{max_positions(), request.sampling, 0, prefix_,
+                               TokensAt(0, reused_positions_)};
     known_to_stage_ = true;
   }
   step.top_logprobs = request.top_logprobs;
@@ -145,6 +149,31 @@ void Sequence::StepDone(int64_t compute_ns, Time now) {
 void Sequence::AddToken(int32_t id, Time now) {
   if (!first_token_.has_value()) first_token_ = now;
   tokens_.push_back(id);
+}
+
+void Sequence::BeginWith(std::vector<BlockHandle> prefix) {
+  prefix_ = std::move(prefix);
+  reused_positions_ =
+      static_cast<int64_t>(prefix_.size()) * kernels::kKvPagePositions;
+  computed_ = reused_positions_;
+  fetched_to_ = reused_positions_;
+}
+
+void Sequence::BeginAnew() {
+  // Rows that have been asked for still arrive; they are those of their
+  // positions, whenever these come round again.
+  BeginWith({});
+  in_step_ = 0;
+  known_to_stage_ = false;
+  begun_anew_ = true;
+}
+
+// A sequence that began anew gets some rows twice.
+void Sequence::DropWindowsBefore(int64_t position) {
+  while (!windows_.empty() &&
+         windows_.front().first + windows_.front().rows.dim(0) <= position) {
+    windows_.pop_front();
+  }
 }
 
 void Sequence::NoteIfStarved(Time now) {

@@ -56,6 +56,16 @@ class Sequence {
 
   void AddToken(int32_t id, Time now);
 
+  // Before its first step: positions of whole kept blocks, first to last, are
+  // not run but taken over.
+  void BeginWith(std::vector<BlockHandle> prefix);
+  Time arrived() const { return arrived_; }
+  int64_t reused_positions() const { return reused_positions_; }
+  // The stage had no such blocks: as if it had never been in a step. It never
+  // begins with a prefix again.
+  void BeginAnew();
+  bool begun_anew() const { return begun_anew_; }
+
   SequenceTimings Timings() const;
 
   // Kept by the sequencer.
@@ -70,12 +80,16 @@ class Sequence {
   };
 
   void NoteIfStarved(Time now);
+  void DropWindowsBefore(int64_t position);
 
   std::vector<int32_t> tokens_;
   int64_t computed_ = 0;
   int64_t fetched_to_ = 0;
   int64_t in_step_ = 0;  // rows
   bool known_to_stage_ = false;
+  std::vector<BlockHandle> prefix_;
+  int64_t reused_positions_ = 0;
+  bool begun_anew_ = false;
   std::deque<Window> windows_;
 
   Time arrived_;

@@ -42,6 +42,7 @@ void SequencerState::Configure(SequencerConfig config) {
   config_ = std::move(config);
   counters_.max_queued = config_.max_queued;
   counters_.max_running = config_.max_running;
+  prefixes_.emplace(config_.kv_layout, config_.prefix_pages);
 }
 
 SequencerState::Time SequencerState::Now() const {
@@ -190,9 +191,13 @@ void SequencerState::SendStep() {
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i] == 0) continue;
     has_prompt |= !candidates[i].decoding;
-    step.sequences.push_back(sequences_.at(running_[i])->Take(rows[i], Now()));
+    Sequence& sequence = *sequences_.at(running_[i]);
+    step.sequences.push_back(sequence.Take(rows[i], Now()));
+    prefixes_->Plan(sequence, gauges_.pages_total - pages_reserved_,
+                    &step.sequences.back());
   }
   if (step.sequences.empty()) return;
+  prefixes_->PlanDrops(&step);
   step_shape_ = ShapeOf(candidates, rows);
   step.number = ++step_number_;
   step_on_its_way_ = true;
@@ -218,6 +223,7 @@ void SequencerState::TakeStep(const StepResult& result) {
   cost_.Learn(step_shape_, result.compute_ns);
   std::vector<SequenceId> drawn;
   for (const StepRowsResult& rows : result.sequences) {
+    prefixes_->Settle(rows);
     Sequence* sequence = Find(rows.sequence);
     if (sequence == nullptr) continue;  // it ended meanwhile
     sequence->StepDone(result.compute_ns, Now());
@@ -232,6 +238,10 @@ void SequencerState::TakeStep(const StepResult& result) {
 bool SequencerState::TakeResult(Sequence& sequence,
                                 const StepRowsResult& result) {
   const SequenceId id = result.sequence;
+  if (result.missing_block != 0 && sequence.reused_positions() > 0) {
+    BeginAnew(sequence, result.missing_block);
+    return false;
+  }
   if (!result.status.ok()) {
     End(id, EndReason::kFailed, result.status);
     return false;
@@ -262,6 +272,18 @@ bool SequencerState::TakeResult(Sequence& sequence,
   return true;
 }
 
+// A stage lacks what the sequence was to begin with: it runs all of its prompt,
+// as soon as there are pages for that.
+void SequencerState::BeginAnew(Sequence& sequence, BlockHandle missing) {
+  const SequenceId id = sequence.request.sequence;
+  prefixes_->Missing(id, missing);
+  sequence.BeginAnew();
+  sequence.running = false;
+  pages_reserved_ -= sequence.pages;
+  Erase(running_, id);
+  waiting_.Push(id, sequence.request.priority, sequence.arrived());
+}
+
 // --- Out --------------------------------------------------------------------
 
 void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
@@ -287,11 +309,14 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
   ended.status = std::move(status);
   ended.prompt_tokens = static_cast<int32_t>(sequence.request.tokens.size());
   ended.completion_tokens = sequence.completion_tokens();
+  ended.cached_prompt_tokens =
+      static_cast<int32_t>(sequence.reused_positions());
   ended.timings = sequence.Timings();
   self_->demonitor(sequence.client.address());
   self_->send(sequence.client, std::move(ended));
   if (sequence.running) {
     pages_reserved_ -= sequence.pages;
+    prefixes_->Leave(id);
     Erase(running_, id);
     turnover_.Freed(Now());
     door_.Freed();
@@ -354,6 +379,7 @@ void SequencerState::TakeRoleEvent(const RoleEvent& event,
     }
     stage_ = caf::actor_cast<StageActor>(actor);
     gauges_ = event.gauges;
+    prefixes_->Clear();
     // It may hold what an earlier sequencer ran.
     self_->request(stage_, config_.step_timeout, Release{{}, true})
         .then([this](const StageGauges& gauges) { gauges_ = gauges; },
@@ -368,6 +394,7 @@ void SequencerState::StageLost(const std::string& reason) {
   gauges_ = StageGauges();
   FailAll(Lost(kStageRole, reason));
   to_release_.clear();  // it took its pages with it
+  prefixes_->Clear();
 }
 
 SequencerActor::behavior_type Sequencer(

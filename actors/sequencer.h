@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@
 #include "actors/door.h"
 #include "actors/event_log.h"
 #include "actors/messages.h"
+#include "actors/prefix_cache.h"
 #include "actors/sequence.h"
 #include "actors/step_clock.h"
 #include "actors/step_cost.h"
@@ -43,6 +45,7 @@ struct SequencerConfig {
   DirectoryActor directory;
   kernels::text::LayerRange layers;
   kernels::KvLayout kv_layout;  // the stage's
+  int64_t prefix_pages = 0;     // at most, for prefixes; 0: none are kept
   BatchLimits batch;
   int max_running = 64;
   int max_queued = 1024;
@@ -99,7 +102,7 @@ class SequencerState {
 
   void SendStep();
   void TakeStep(const StepResult& result);
-  // False: the sequence has ended.
+  // False: the sequence has ended, or waits again.
   bool TakeResult(Sequence& sequence, const StepRowsResult& result);
   void StageLost(const std::string& reason);
 
@@ -107,6 +110,7 @@ class SequencerState {
   void ArmTick();
 
   Sequence* Find(SequenceId id);
+  void BeginAnew(Sequence& sequence, BlockHandle missing);
   void End(SequenceId id, EndReason reason, absl::Status status);
   void FailAll(const absl::Status& status);
   void SendReleases();
@@ -117,6 +121,7 @@ class SequencerState {
   PleServerActor ple_server_;
   StageGauges gauges_;  // the stage's newest
   int64_t pages_reserved_ = 0;
+  std::optional<PrefixCache> prefixes_;
 
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   AdmissionQueue waiting_;

@@ -29,7 +29,8 @@ int64_t SequencerState::PromptRowsUntil(int64_t rows) const {
 Inside SequencerState::LookInside(const Sequence& sequence) const {
   const Submit& request = sequence.request;
   const PromptKind kind = sequence.AsCandidate().kind;
-  const int64_t rows = sequence.known_positions();
+  const int64_t rows =
+      sequence.known_positions() - prefixes_->Reusable(sequence);
   const int64_t decoding = DecodingSequences();
   Inside inside;
   inside.idle = sequences_.empty();
@@ -120,7 +121,10 @@ void SequencerState::Admit() {
          static_cast<int>(running_.size()) < config_.max_running) {
     Sequence& next = *sequences_.at(waiting_.front());
     // In order: a large request is not overtaken for ever by small ones.
-    if (pages_reserved_ + next.pages > gauges_.pages_total) return;
+    if (!prefixes_->Admit(
+            next, gauges_.pages_total - pages_reserved_ - next.pages)) {
+      return;
+    }
     waiting_.Remove(waiting_.front());
     pages_reserved_ += next.pages;
     next.running = true;
@@ -199,6 +203,7 @@ SequencerStatus SequencerState::Status() const {
       cost_.PromptRowNs(PromptKind::kContinued, 0, false);
   schedule.place_interval_ns = turnover_.interval_ns();
   schedule.prompt_rows = cost_.widest_beside_decode();
+  status.prefixes = prefixes_->Status();
   return status;
 }
 

@@ -46,6 +46,7 @@ StageGauges Gauges(const StageState& state) {
   gauges.scratch_bytes = state.model->ScratchBytes();
   gauges.sequences = static_cast<int64_t>(state.sequences.size());
   gauges.weight_bytes_per_token = state.model->WeightBytesPerToken();
+  gauges.pages_kept = state.pool->pages_kept();
   return gauges;
 }
 
@@ -70,16 +71,25 @@ Started Load(StageState& state) {
   return {absl::OkStatus(), Gauges(state)};
 }
 
-absl::Status CheckTokens(const TextConfig& text, const StepRows& rows) {
-  if (rows.token_ids.empty()) {
-    return absl::InvalidArgumentError("a sequence has no rows in the step");
-  }
-  for (int32_t id : rows.token_ids) {
+absl::Status CheckIds(const TextConfig& text, absl::Span<const int32_t> ids) {
+  for (int32_t id : ids) {
     if (id < 0 || id >= text.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(
           "token id ", id, " is not in [0, ", text.vocab_size, ")"));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTokens(const TextConfig& text, const StepRows& rows) {
+  if (rows.token_ids.empty()) {
+    return absl::InvalidArgumentError("a sequence has no rows in the step");
+  }
+  absl::Status status = CheckIds(text, rows.token_ids);
+  if (status.ok() && rows.start.has_value()) {
+    status = CheckIds(text, rows.start->prefix_tokens);
+  }
+  if (!status.ok()) return status;
   if (!rows.targets.empty() && rows.targets.size() != rows.token_ids.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
         rows.targets.size(), " targets for ", rows.token_ids.size(), " rows"));
@@ -109,7 +119,7 @@ absl::Status CheckPleRows(const StageState& state, const StepRows& rows) {
 }
 
 absl::Status Begin(StageState& state, SequenceId id,
-                   const SequenceStart& start) {
+                   const SequenceStart& start, BlockHandle* missing) {
   const TextConfig& text = state.config.model->config().text;
   if (state.sequences.count(id) != 0) {
     return absl::AlreadyExistsError(
@@ -125,10 +135,17 @@ absl::Status Begin(StageState& state, SequenceId id,
   absl::Status status =
       kernels::CheckSamplingParams(start.sampling, vocabulary);
   if (!status.ok()) return status;
-  auto kv = kernels::KvSequence::Create(state.pool.get(), start.max_positions);
+  std::vector<const kernels::KvBlock*> prefix;
+  status = state.kept.Find(start, state.pool->layout().WindowBlocks(), &prefix,
+                           missing);
+  if (!status.ok()) return status;
+  auto kv = kernels::KvSequence::Create(state.pool.get(), start.max_positions,
+                                        prefix);
   if (!kv.ok()) return kv.status();
-  StageState::Sequence sequence{
-      *std::move(kv), kernels::Sampler(start.sampling, vocabulary), 0};
+  StageState::Sequence sequence{*std::move(kv),
+                                kernels::Sampler(start.sampling, vocabulary),
+                                start.prefix_tokens};
+  sequence.sampler.See(start.prefix_tokens);
   sequence.sampler.set_drawn(start.drawn);
   state.sequences.emplace(id, std::move(sequence));
   return absl::OkStatus();
@@ -136,11 +153,12 @@ absl::Status Begin(StageState& state, SequenceId id,
 
 // The sequence that `rows` belong to, begun if the rows say so.
 absl::StatusOr<StageState::Sequence*> Prepare(StageState& state,
-                                              const StepRows& rows) {
+                                              const StepRows& rows,
+                                              BlockHandle* missing) {
   absl::Status status = CheckTokens(state.config.model->config().text, rows);
   if (status.ok()) status = CheckPleRows(state, rows);
   if (status.ok() && rows.start.has_value()) {
-    status = Begin(state, rows.sequence, *rows.start);
+    status = Begin(state, rows.sequence, *rows.start, missing);
   }
   if (!status.ok()) return status;
   auto it = state.sequences.find(rows.sequence);
@@ -150,13 +168,18 @@ absl::StatusOr<StageState::Sequence*> Prepare(StageState& state,
   }
   StageState::Sequence& sequence = it->second;
   const auto count = static_cast<int64_t>(rows.token_ids.size());
-  if (rows.first_position != sequence.positions ||
-      sequence.positions + count > sequence.kv->max_positions()) {
+  if (rows.first_position != sequence.positions() ||
+      sequence.positions() + count > sequence.kv->max_positions()) {
     return absl::OutOfRangeError(absl::StrCat(
         "rows of positions [", rows.first_position, ", ",
         rows.first_position + count, "), sequence ", rows.sequence, " has ",
-        sequence.positions, " of ", sequence.kv->max_positions()));
+        sequence.positions(), " of ", sequence.kv->max_positions()));
   }
+  sequence.tokens.insert(sequence.tokens.end(), rows.token_ids.begin(),
+                         rows.token_ids.end());
+  status = state.kept.Add(state.pool.get(), rows.keep, rows.first_position,
+                          sequence.tokens, &sequence.keep);
+  if (!status.ok()) return status;
   return &sequence;
 }
 
@@ -165,7 +188,8 @@ void Append(const StepRows& rows, size_t index, StageState::Sequence& sequence,
   const auto first = static_cast<int64_t>(batch.token_ids.size());
   const auto count = static_cast<int64_t>(rows.token_ids.size());
   const size_t row_bytes = rows.ple_rows.bytes() / count;
-  batch.sequences.push_back({sequence.kv.get(), rows.first_position, count});
+  batch.sequences.push_back(
+      {sequence.kv.get(), rows.first_position, count, sequence.keep});
   for (int64_t row = 0; row < count; ++row) {
     batch.token_ids.push_back(rows.token_ids[row]);
     batch.ple_rows.push_back(rows.ple_rows.data<std::byte>() + row * row_bytes);
@@ -176,7 +200,6 @@ void Append(const StepRows& rows, size_t index, StageState::Sequence& sequence,
     }
   }
   if (rows.is_prompt) sequence.sampler.See(rows.token_ids);
-  sequence.positions += count;
 }
 
 TokenResult Describe(int32_t id, absl::Span<const float> logits, int32_t top) {
@@ -282,6 +305,7 @@ StepResult RunStep(StageState& state, const Step& step) {
   result.sequences.resize(step.sequences.size());
   int64_t rows = 0;
   const absl::Status whole = CheckStep(state, step, &rows);
+  state.kept.Drop(step.drop_blocks, step.drop_windows);
   Batch batch;
   batch.token_ids.reserve(rows);
   batch.ple_rows.reserve(rows);
@@ -289,7 +313,8 @@ StepResult RunStep(StageState& state, const Step& step) {
     const StepRows& sequence_rows = step.sequences[i];
     result.sequences[i].sequence = sequence_rows.sequence;
     absl::StatusOr<StageState::Sequence*> sequence =
-        whole.ok() ? Prepare(state, sequence_rows)
+        whole.ok() ? Prepare(state, sequence_rows,
+                             &result.sequences[i].missing_block)
                    : absl::StatusOr<StageState::Sequence*>(whole);
     if (sequence.ok()) {
       Append(sequence_rows, i, **sequence, batch);
@@ -299,6 +324,9 @@ StepResult RunStep(StageState& state, const Step& step) {
     }
   }
   if (!batch.token_ids.empty()) Compute(state, step, batch, result);
+  for (size_t i = 0; i < step.sequences.size(); ++i) {
+    result.sequences[i].not_kept = state.kept.Settle(step.sequences[i].keep);
+  }
   result.compute_ns =
       std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin)
           .count();
@@ -307,7 +335,10 @@ StepResult RunStep(StageState& state, const Step& step) {
 }
 
 StageGauges Forget(StageState& state, const Release& release) {
-  if (release.all) state.sequences.clear();
+  if (release.all) {
+    state.sequences.clear();
+    state.kept.Clear();
+  }
   for (SequenceId id : release.sequences) state.sequences.erase(id);
   return Gauges(state);
 }

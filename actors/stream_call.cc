@@ -263,8 +263,10 @@ void StreamCallState::PushFinal(const Ended& ended) {
   final->set_stop_string(met);
   final->mutable_usage()->set_prompt_tokens(ended.prompt_tokens);
   final->mutable_usage()->set_completion_tokens(tokens_);
-  *final->mutable_timings() =
-      ToProto(ended.timings, ended.prompt_tokens, ended.completion_tokens);
+  final->mutable_usage()->set_cached_prompt_tokens(ended.cached_prompt_tokens);
+  *final->mutable_timings() = ToProto(
+      ended.timings, ended.prompt_tokens - ended.cached_prompt_tokens,
+      ended.completion_tokens);
   final->set_seed(seed_);
   stream_->Push(ToByteBuffer(response.SerializeAsString()));
 }

@@ -64,6 +64,15 @@ void Fill(const SequencerStatus& sequencer, v1::StatusResponse& status) {
   costs->set_place_ms(schedule.place_interval_ns / 1e6);
   costs->set_prompt_rows(schedule.prompt_rows);
   const StageGauges& stage = sequencer.stage;
+  const PrefixCacheStatus& prefixes = sequencer.prefixes;
+  v1::PrefixCache* cache = status.mutable_prefix_cache();
+  cache->set_lookups(prefixes.lookups);
+  cache->set_hits(prefixes.hits);
+  cache->set_tokens_reused(prefixes.tokens_reused);
+  cache->set_evictions(prefixes.evictions);
+  cache->set_blocks(prefixes.blocks);
+  cache->set_bytes(stage.pages_kept * stage.page_bytes);
+  cache->set_capacity(prefixes.max_pages * stage.page_bytes);
   v1::Memory* memory = status.mutable_memory();
   memory->set_kv_pages_in_use(stage.pages_in_use);
   memory->set_kv_pages_total(stage.pages_total);

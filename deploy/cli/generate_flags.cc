@@ -34,6 +34,10 @@ void GenerateFlags::Define(FlagSet* flags) {
   flags->Choice("priority", {"low", "normal", "high"},
                 "Who goes first where requests wait for each other.",
                 &priority_);
+  flags->Switch("no-prefix-cache",
+                "Compute the whole prompt, and leave nothing of it to later "
+                "requests.",
+                &no_prefix_cache_);
   flags->Section("Sampling (without a flag, the checkpoint's own default)");
   flags->Number("temperature",
                 "0 is greedy: always the most probable token. Higher is more "
@@ -63,6 +67,7 @@ absl::Status GenerateFlags::Apply(v1::GenerateRequest* request) const {
   if (max_tokens_) request->set_max_tokens(*max_tokens_);
   for (const std::string& stop : stop_) request->add_stop(stop);
   request->set_ignore_eos(ignore_eos_);
+  request->set_no_prefix_cache(no_prefix_cache_);
   const int64_t limit_ms = absl::ToInt64Milliseconds(time_limit_);
   if (limit_ms > std::numeric_limits<uint32_t>::max()) {
     return UsageError("--time-limit: at most 49 days");

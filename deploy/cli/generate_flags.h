@@ -27,6 +27,7 @@ class GenerateFlags {
   std::vector<std::string> stop_, logit_bias_;
   std::string priority_ = "normal";
   bool ignore_eos_ = false;
+  bool no_prefix_cache_ = false;
   absl::Duration time_limit_;
 };
 

@@ -50,7 +50,8 @@ OutputJson ToJson(const v1::Token& token) {
 
 OutputJson ToJson(const v1::Usage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens()},
-          {"completion_tokens", usage.completion_tokens()}};
+          {"completion_tokens", usage.completion_tokens()},
+          {"cached_prompt_tokens", usage.cached_prompt_tokens()}};
 }
 
 OutputJson ToJson(const v1::Timings& timings) {
@@ -134,6 +135,7 @@ OutputJson ToJson(const v1::StatusResponse& status) {
   const v1::Queue& queue = status.queue();
   const v1::StepCosts& costs = status.step_costs();
   const v1::PleCache& ple = status.ple();
+  const v1::PrefixCache& prefixes = status.prefix_cache();
   return {
       {"uptime_seconds", Rounded(status.uptime_seconds())},
       {"roles", roles},
@@ -163,6 +165,14 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"prompt_row_alone_ms", Rounded(costs.prompt_row_alone_ms())},
         {"place_ms", Rounded(costs.place_ms())},
         {"prompt_rows", costs.prompt_rows()}}},
+      {"prefix_cache",
+       {{"lookups", prefixes.lookups()},
+        {"hits", prefixes.hits()},
+        {"tokens_reused", prefixes.tokens_reused()},
+        {"evictions", prefixes.evictions()},
+        {"blocks", prefixes.blocks()},
+        {"bytes", prefixes.bytes()},
+        {"capacity", prefixes.capacity()}}},
       {"ple",
        {{"reads", ple.reads()},
         {"rows", ple.rows()},

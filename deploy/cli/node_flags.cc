@@ -50,6 +50,12 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                "Most memory for keys and values of all requests together; it "
                "is taken as it is needed.",
                &options_.kv_memory_bytes);
+  flags->OptionalText(
+      "prefix-cache", "SIZE",
+      "Most of --kv-memory that holds keys and values of answered requests, so "
+      "that prompts which begin alike start sooner; requests come first. 0 "
+      "keeps nothing. Without it, half of --kv-memory.",
+      &prefix_cache_);
   flags->Choice("kv-dtype", {"f32", "bf16"},
                 "Precision of keys and values; bf16 halves their memory.",
                 &kv_dtype_);
@@ -122,6 +128,14 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
   }
   options.kv_dtype =
       kv_dtype_ == "bf16" ? kernels::DType::kBf16 : kernels::DType::kF32;
+  if (prefix_cache_.has_value()) {
+    const absl::StatusOr<size_t> bytes = ParseBytes(*prefix_cache_);
+    if (!bytes.ok()) {
+      return UsageError(
+          absl::StrCat("--prefix-cache: ", bytes.status().message()));
+    }
+    options.prefix_cache_bytes = *bytes;
+  }
   return options;
 }
 

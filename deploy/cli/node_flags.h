@@ -39,6 +39,7 @@ class NodeFlags {
   int64_t default_max_tokens_ = options_.default_max_tokens;
   std::string kv_dtype_ = "f32";
   std::string memory_limit_;
+  std::optional<std::string> prefix_cache_;
 };
 
 // NOT_FOUND, naming `folder` and then `remedy`, if nothing is there.

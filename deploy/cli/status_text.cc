@@ -104,6 +104,10 @@ std::string MemoryText(const v1::StatusResponse& status) {
       Line("", absl::StrFormat("%9s  keys and values, in use (%s at most)",
                                HumanBytes(memory.kv_in_use()),
                                HumanBytes(memory.kv_total()))),
+      Line("", absl::StrFormat("%9s  keys and values, kept as prefixes (%s at "
+                               "most)",
+                               HumanBytes(status.prefix_cache().bytes()),
+                               HumanBytes(status.prefix_cache().capacity()))),
       Line("",
            absl::StrFormat("%9s  work space", HumanBytes(memory.scratch()))),
       PlanText(memory.plan()));
@@ -141,6 +145,7 @@ std::string ScheduleText(const v1::StatusResponse& status) {
 std::string WorkText(const v1::StatusResponse& status) {
   const v1::Queue& queue = status.queue();
   const v1::PleCache& ple = status.ple();
+  const v1::PrefixCache& prefixes = status.prefix_cache();
   return absl::StrCat(
       Line("requests",
            absl::StrFormat("%d running of %d, %d waiting of %d; %d done, %d "
@@ -153,6 +158,10 @@ std::string WorkText(const v1::StatusResponse& status) {
                                      "steps",
                                      queue.prompt_tokens(),
                                      queue.completion_tokens(), queue.steps())),
+      Line("", absl::StrFormat("%d of prompts taken from the prefix cache, in "
+                               "%d requests of %d",
+                               prefixes.tokens_reused(), prefixes.hits(),
+                               prefixes.lookups())),
       Line("PLE", absl::StrFormat("%d rows in %d reads; blocks %.0f%% from "
                                   "the cache, %s from disk",
                                   ple.rows(), ple.reads(), 100 * ple.hit_rate(),

@@ -3,7 +3,7 @@
 // tokens are the same up to there can begin with it.
 //
 //   KvBlock block(&pool, 3);                  // positions 192 to 255
-//   step.Commit({{kv, 200, 80, {&block}}});   // takes the pages, copies nothing
+//   step.Commit({{kv, 200, 80, {&block}}});   // takes the pages, no copies
 //   auto next = KvSequence::Create(&pool, max_positions, {…, &block});
 //
 // A block has two parts: pages of the layers that keep every position, which

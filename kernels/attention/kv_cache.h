@@ -82,8 +82,8 @@ class KvPool {
   int64_t pages_free() const {
     return static_cast<int64_t>(free_.size()) - promised_;
   }
-  // Pages that blocks hold, and that sequences hold or are promised (a page that
-  // both hold is in use).
+  // Pages that blocks hold, and that sequences hold or are promised (a page
+  // that both hold is in use).
   int64_t pages_kept() const { return kept_; }
   int64_t pages_in_use() const { return pages_total_ - pages_free() - idle_; }
   size_t bytes_in_use() const { return pages_in_use() * layout_.PageBytes(); }

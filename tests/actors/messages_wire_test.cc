@@ -64,13 +64,14 @@ Submit MakeSubmit() {
   submit.age_ns = 7;
   submit.priority = Priority::kHigh;
   submit.min_tokens = 17;
+  submit.no_prefix_cache = true;
   return submit;
 }
 
 StepRows MakeStepRows(uint64_t sequence) {
   StepRows rows;
   rows.sequence = sequence;
-  rows.start = SequenceStart{100, MakeSampling(), 9};
+  rows.start = SequenceStart{100, MakeSampling(), 9, {1ull << 63, 8}, {7, 6}};
   rows.first_position = 4;
   rows.token_ids = {5, 6};
   rows.ple_rows = MakeTensor(2, static_cast<uint16_t>(sequence));
@@ -78,10 +79,11 @@ StepRows MakeStepRows(uint64_t sequence) {
   rows.sample = true;
   rows.targets = {6, -1};
   rows.top_logprobs = 3;
+  rows.keep = {{1ull << 63, 4, 5}, {6, 1ull << 63, 7}};
   return rows;
 }
 
-const StageGauges kGauges{1, 2, 3, 4, 5, 6};
+const StageGauges kGauges{1, 2, 3, 4, 5, 6, 7};
 
 // One of each, no field at its default.
 std::vector<WireMessage> AllMessages() {
@@ -92,9 +94,10 @@ std::vector<WireMessage> AllMessages() {
   encoded.continuation_tokens = 2;
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3,
-              4, {1, 2, 3, 4, 5, 6}};
+              4, 2, {1, 2, 3, 4, 5, 6}};
   StepRowsResult result{
-      3, absl::InternalError("x"), MakeToken(4), {MakeToken(5), MakeToken(6)}};
+      3, absl::InternalError("x"), MakeToken(4), {MakeToken(5), MakeToken(6)},
+      7, {8, 9}};
   SequencerStatus sequencer;
   sequencer.queued = 1;
   sequencer.running = 2;
@@ -112,6 +115,7 @@ std::vector<WireMessage> AllMessages() {
   sequencer.prompt_steps = {1, 2, 3, 4, 5, {6, 7, 8, 9}};
   sequencer.decode_steps = {11, 12, 13, 14, 15, {16, 17, 18, 19}};
   sequencer.schedule = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  sequencer.prefixes = {1, 2, 3, 4, 5, 6, 7};
   PleStatus ple;
   ple.reads = 1;
   ple.rows = 2;
@@ -134,7 +138,11 @@ std::vector<WireMessage> AllMessages() {
       ended,
       PleRead{{1, 2, 3}, {4, 9}},
       PleRows{absl::AbortedError("why"), MakeTensor(3, 1000)},
-      Step{12, {1, 30}, {MakeStepRows(1), MakeStepRows(2)}},
+      Step{12,
+           {1, 30},
+           {MakeStepRows(1), MakeStepRows(2)},
+           {1ull << 63, 3},
+           {4, 1ull << 63}},
       StepResult{12, {result, result}, 77, kGauges, {1, 2, 3, 4}},
       Release{{1, 2, 1ull << 40}, true},
       kGauges,
@@ -185,6 +193,9 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
   EXPECT_EQ(Fields<PleRead>(), pb::PleRead::descriptor()->field_count());
   EXPECT_EQ(Fields<PleRows>(), pb::PleRows::descriptor()->field_count());
   EXPECT_EQ(Fields<Step>(), pb::Step::descriptor()->field_count());
+  EXPECT_EQ(Fields<KeepBlock>(), pb::KeepBlock::descriptor()->field_count());
+  EXPECT_EQ(Fields<PrefixCacheStatus>(),
+            pb::PrefixCacheStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<StepRows>(), pb::StepRows::descriptor()->field_count());
   EXPECT_EQ(Fields<SequenceStart>(),
             pb::SequenceStart::descriptor()->field_count());

@@ -166,6 +166,131 @@ TEST_F(StageTest, SequencesBeyondThePoolAreRefusedAlone) {
   EXPECT_TRUE(result.sequences.front().sampled.has_value());
 }
 
+// --- Kept blocks ------------------------------------------------------------
+
+// 70 tokens, of whose first block a later sequence can begin.
+std::vector<int32_t> LongPrompt() {
+  std::vector<int32_t> prompt;
+  for (int i = 0; i < 70; ++i) prompt.push_back(2 + 37 * i % 290);
+  return prompt;
+}
+
+class KeptBlocksTest : public StageTest {
+ protected:
+  // Runs LongPrompt() as sequence `id`, which keeps its block as `handle`.
+  StepResult RunAndKeep(SequenceId id, BlockHandle handle) {
+    const std::vector<int32_t> prompt = LongPrompt();
+    StepResult result;
+    for (int at = 0; at < 70; at += 32) {
+      StepRows rows = Rows(id, at,
+                           {prompt.begin() + at,
+                            prompt.begin() + std::min(70, at + 32)});
+      rows.sample = at == 64;
+      if (at == 32) rows.keep = {{handle, 0, 0}};
+      result = Run({rows});
+      EXPECT_TRUE(result.sequences[0].status.ok());
+      EXPECT_TRUE(result.sequences[0].not_kept.empty());
+    }
+    return result;
+  }
+
+  // The rest of LongPrompt(), behind its block.
+  StepRows RowsBehind(SequenceId id, BlockHandle handle) {
+    const std::vector<int32_t> prompt = LongPrompt();
+    StepRows rows = Rows(id, 0, {prompt.begin() + 64, prompt.end()});
+    rows.first_position = 64;
+    rows.start->prefix = {handle};
+    rows.start->prefix_tokens.assign(prompt.begin(), prompt.begin() + 64);
+    return rows;
+  }
+
+  void ExpectMissing(const StepRows& rows) {
+    const StepResult result = Run({rows});
+    EXPECT_EQ(result.sequences[0].status.code(),
+              absl::StatusCode::kFailedPrecondition)
+        << result.sequences[0].status;
+    EXPECT_EQ(result.sequences[0].missing_block, rows.start->prefix.back());
+    EXPECT_FALSE(result.sequences[0].sampled.has_value());
+  }
+};
+
+TEST_F(KeptBlocksTest, ASequenceBeginsWithThem_AsIfItHadRunTheirTokens) {
+  const StepResult whole = RunAndKeep(1, 5);
+  // They outlive their sequence.
+  const StageGauges gauges = Ask<StageGauges>(Release{{1}, false});
+  EXPECT_EQ(gauges.pages_in_use, 0);
+  EXPECT_GT(gauges.pages_kept, 0);
+  for (SequenceId id : {2, 3}) {
+    const StepResult result = Run({RowsBehind(id, 5)});
+    ASSERT_TRUE(result.sequences[0].sampled.has_value())
+        << result.sequences[0].status;
+    EXPECT_EQ(result.sequences[0].sampled->id, whole.sequences[0].sampled->id);
+    EXPECT_EQ(result.sequences[0].sampled->logprob,
+              whole.sequences[0].sampled->logprob);
+  }
+}
+
+TEST_F(KeptBlocksTest, PenaltiesSeeTheTokensThatWereNotRun) {
+  RunAndKeep(1, 5);
+  StepRows rows = RowsBehind(2, 5);
+  // Raised above all others, a token of the prompt's first block is drawn, and
+  // with a penalty another one is.
+  const int32_t token = rows.start->prefix_tokens[3];
+  ASSERT_EQ(std::count(rows.token_ids.begin(), rows.token_ids.end(), token), 0);
+  rows.start->sampling.logit_bias = {{token, 1000.0f}};
+  EXPECT_EQ(Run({rows}).sequences[0].sampled->id, token);
+  rows.sequence = 3;
+  rows.start->sampling.repetition_penalty = 1e6f;
+  EXPECT_NE(Run({rows}).sequences[0].sampled->id, token);
+}
+
+TEST_F(KeptBlocksTest, OfOtherTokensOrDropped_AreMissing) {
+  RunAndKeep(1, 5);
+  ExpectMissing(RowsBehind(2, 6));
+  StepRows other = RowsBehind(2, 5);
+  other.start->prefix_tokens[17] ^= 1;
+  ExpectMissing(other);
+  Ask<StepResult>(Step{++number_, layers_, {}, {}, {5}});  // its window
+  ExpectMissing(RowsBehind(2, 5));
+  RunAndKeep(3, 5);  // gets it back
+  EXPECT_TRUE(Run({RowsBehind(4, 5)}).sequences[0].status.ok());
+  Ask<StepResult>(Step{++number_, layers_, {}, {5}, {}});
+  ExpectMissing(RowsBehind(2, 5));
+  RunAndKeep(6, 7);
+  Ask<StageGauges>(Release{{}, true});
+  ExpectMissing(RowsBehind(2, 7));
+  EXPECT_EQ(Ask<StageGauges>(Release{{}, true}).pages_kept, 0);
+}
+
+TEST_F(KeptBlocksTest, WithoutPagesForThem_AreReported) {
+  std::vector<StepRows> all;  // four pages each, of 64
+  for (SequenceId id = 1; id <= 15; ++id) all.push_back(Rows(100 + id, 0, {2}));
+  Run(all);
+  const std::vector<int32_t> prompt = LongPrompt();
+  Run({Rows(1, 0, {prompt.begin(), prompt.begin() + 32})});
+  StepRows rows = Rows(1, 32, {prompt.begin() + 32, prompt.begin() + 64});
+  rows.keep = {{5, 0, 0}};
+  const StepResult result = Run({rows});
+  EXPECT_TRUE(result.sequences[0].status.ok()) << result.sequences[0].status;
+  EXPECT_EQ(result.sequences[0].not_kept, std::vector<BlockHandle>({5}));
+  EXPECT_EQ(result.gauges.pages_kept, 0);
+}
+
+TEST_F(KeptBlocksTest, ThatCannotBe) {
+  StepRows bad = Rows(1, 0, {2, 5});
+  bad.keep = {{5, 0, 0}};
+  ExpectRefused(bad, absl::StatusCode::kInvalidArgument, "do not complete");
+  bad.keep = {{5, 0, -1}};
+  ExpectRefused(bad, absl::StatusCode::kInvalidArgument, "block -1");
+  bad.keep = {{5, 0, 2147483647}};
+  ExpectRefused(bad, absl::StatusCode::kInvalidArgument, "do not complete");
+  bad = RowsBehind(1, 5);
+  bad.start->prefix_tokens.pop_back();
+  ExpectRefused(bad, absl::StatusCode::kInvalidArgument, "63 tokens");
+  bad.start->prefix_tokens.push_back(-7);
+  ExpectRefused(bad, absl::StatusCode::kInvalidArgument, "token id -7");
+}
+
 TEST_F(StageTest, TokensAndTargetsOutOfTheVocabulary) {
   StepRows bad = Rows(1, 0, {2, 5});
   bad.token_ids[1] = 320;

@@ -112,23 +112,26 @@ HWY_INLINE void Score(const float* query, const T* const* keys,
 //   scores  [kHeads][stride]
 template <int kHeads, typename T>
 void ScoreRuns(const float* query, absl::Span<const KvRun> runs,
-               int64_t kv_width, int64_t offset, int64_t head_dim,
-               int64_t stride, float* scores) {
+               int64_t kv_head, int64_t head_dim, int64_t stride,
+               float* scores) {
   HWY_ALIGN float sums[kSums];
   for (size_t r = 0; r < runs.size(); ++r) {
     const KvRun& run = runs[r];
-    const T* first = reinterpret_cast<const T*>(run.keys) + offset;
+    const T* first =
+        reinterpret_cast<const T*>(run.keys) + kv_head * run.head_stride;
     for (int64_t p = 0; p < run.count; p += kKeysTogether) {
       const T* keys[kKeysTogether];
       for (int64_t i = 0; i < kKeysTogether; ++i) {
-        keys[i] = first + std::min(p + i, run.count - 1) * kv_width;
+        keys[i] = first + std::min(p + i, run.count - 1) * run.row_stride;
         const int64_t ahead = p + i + kRowsAhead;
         const T* next = nullptr;
         if (ahead < run.count) {
-          next = first + ahead * kv_width;
+          next = first + ahead * run.row_stride;
         } else if (r + 1 < runs.size() && ahead - run.count < kRowsAhead) {
-          next = reinterpret_cast<const T*>(runs[r + 1].keys) + offset +
-                 (ahead - run.count) * kv_width;
+          const KvRun& after = runs[r + 1];
+          next = reinterpret_cast<const T*>(after.keys) +
+                 kv_head * after.head_stride +
+                 (ahead - run.count) * after.row_stride;
         }
         if (next != nullptr) {
           PrefetchBytes(reinterpret_cast<const std::byte*>(next),
@@ -151,17 +154,19 @@ void ScoreRuns(const float* query, absl::Span<const KvRun> runs,
 struct Block {
   const std::byte* values;  // of the head, at the first position
   int64_t count;
+  int64_t row_stride;
   const std::byte* next;  // null: none
   int64_t next_count;
+  int64_t next_stride;
 };
 
 // Adds a block to columns [at, at + kVectors vectors) of the context of kHeads
 // query heads, position by position, and asks for the same columns of the next.
 //   weights  [kHeads][stride]
 template <int kHeads, int kVectors, typename T>
-HWY_INLINE void AddColumns(const Block& block, int64_t kv_width, int64_t at,
-                           int64_t head_dim, int64_t stride,
-                           const float* weights, float* context) {
+HWY_INLINE void AddColumns(const Block& block, int64_t at, int64_t head_dim,
+                           int64_t stride, const float* weights,
+                           float* context) {
   const F d;
   const int64_t lanes = hn::Lanes(d);
   hn::Vec<F> sums[kHeads][kVectors];
@@ -172,10 +177,11 @@ HWY_INLINE void AddColumns(const Block& block, int64_t kv_width, int64_t at,
   }
   const T* value = reinterpret_cast<const T*>(block.values) + at;
   const T* next = reinterpret_cast<const T*>(block.next) + at;
-  for (int64_t p = 0; p < block.count; ++p, value += kv_width) {
+  for (int64_t p = 0; p < block.count; ++p, value += block.row_stride) {
     if (p < block.next_count) {
-      PrefetchBytes(reinterpret_cast<const std::byte*>(next + p * kv_width),
-                    kVectors * lanes * sizeof(T));
+      PrefetchBytes(
+          reinterpret_cast<const std::byte*>(next + p * block.next_stride),
+          kVectors * lanes * sizeof(T));
     }
     hn::Vec<F> columns[kVectors];
     for (int v = 0; v < kVectors; ++v) {
@@ -197,16 +203,15 @@ HWY_INLINE void AddColumns(const Block& block, int64_t kv_width, int64_t at,
 
 // The columns that fill no vector.
 template <typename T>
-void AddTail(int heads, const Block& block, int64_t kv_width, int64_t at,
-             int64_t head_dim, int64_t stride, const float* weights,
-             float* context) {
+void AddTail(int heads, const Block& block, int64_t at, int64_t head_dim,
+             int64_t stride, const float* weights, float* context) {
   const T* value = reinterpret_cast<const T*>(block.values);
   for (int h = 0; h < heads; ++h) {
     for (int64_t column = at; column < head_dim; ++column) {
       float sum = context[h * head_dim + column];
       for (int64_t p = 0; p < block.count; ++p) {
         sum = MulAdd1(weights[h * stride + p],
-                      Widen1(value + p * kv_width + column), sum);
+                      Widen1(value + p * block.row_stride + column), sum);
       }
       context[h * head_dim + column] = sum;
     }
@@ -215,20 +220,18 @@ void AddTail(int heads, const Block& block, int64_t kv_width, int64_t at,
 
 // context += Σ weight · value over the block's positions.
 template <int kHeads, typename T>
-void AddBlock(const Block& block, int64_t kv_width, int64_t head_dim,
-              int64_t stride, const float* weights, float* context) {
+void AddBlock(const Block& block, int64_t head_dim, int64_t stride,
+              const float* weights, float* context) {
   const int64_t lanes = hn::Lanes(F());
   int64_t at = 0;
   for (; at + 4 * lanes <= head_dim; at += 4 * lanes) {
-    AddColumns<kHeads, 4, T>(block, kv_width, at, head_dim, stride, weights,
-                             context);
+    AddColumns<kHeads, 4, T>(block, at, head_dim, stride, weights, context);
   }
   for (; at + lanes <= head_dim; at += lanes) {
-    AddColumns<kHeads, 1, T>(block, kv_width, at, head_dim, stride, weights,
-                             context);
+    AddColumns<kHeads, 1, T>(block, at, head_dim, stride, weights, context);
   }
   if (at < head_dim) {
-    AddTail<T>(kHeads, block, kv_width, at, head_dim, stride, weights, context);
+    AddTail<T>(kHeads, block, at, head_dim, stride, weights, context);
   }
 }
 
@@ -237,27 +240,30 @@ void Attend(const AttentionShape& shape, int64_t kv_head, const float* query,
             absl::Span<const KvRun> runs, int64_t total, float* scores,
             float* context) {
   const int64_t head_dim = shape.head_dim;
-  const int64_t kv_width = shape.kv_width();
-  const int64_t offset = kv_head * head_dim;
-  ScoreRuns<kHeads, T>(query, runs, kv_width, offset, head_dim, total, scores);
+  ScoreRuns<kHeads, T>(query, runs, kv_head, head_dim, total, scores);
   for (int h = 0; h < kHeads; ++h) Softmax(total, scores + h * total);
   std::fill(context, context + kHeads * head_dim, 0.0f);
   const float* weights = scores;
   for (size_t r = 0; r < runs.size(); ++r) {
     const auto row = [&](size_t run, int64_t position) {
-      return runs[run].values + (offset + position * kv_width) * sizeof(T);
+      const KvRun& of = runs[run];
+      return of.values +
+             (kv_head * of.head_stride + position * of.row_stride) * sizeof(T);
     };
     for (int64_t p = 0; p < runs[r].count; p += kBlock) {
       const int64_t left = runs[r].count - p;
-      Block block{row(r, p), std::min(kBlock, left), nullptr, 0};
+      Block block{
+          row(r, p), std::min(kBlock, left), runs[r].row_stride, nullptr, 0, 0};
       if (left > kBlock) {
         block.next = row(r, p + kBlock);
         block.next_count = left - kBlock;
+        block.next_stride = runs[r].row_stride;
       } else if (r + 1 < runs.size()) {
         block.next = row(r + 1, 0);
         block.next_count = runs[r + 1].count;
+        block.next_stride = runs[r + 1].row_stride;
       }
-      AddBlock<kHeads, T>(block, kv_width, head_dim, total, weights, context);
+      AddBlock<kHeads, T>(block, head_dim, total, weights, context);
       weights += block.count;
     }
   }

@@ -15,12 +15,14 @@
 
 namespace lapidary::kernels {
 
-// Keys and values of consecutive positions, `count` of them.
-//   keys, values  [count][kv_width]
+// Keys and values of consecutive positions, `count` of them: head h of position
+// p is head_dim elements at h · head_stride + p · row_stride.
 struct KvRun {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   int64_t count = 0;
+  int64_t row_stride = 0;   // in elements
+  int64_t head_stride = 0;  // likewise
 };
 
 struct AttentionShape {
@@ -30,7 +32,6 @@ struct AttentionShape {
   int64_t head_dim = 0;
 
   int64_t group() const { return num_attention_heads / num_key_value_heads; }
-  int64_t kv_width() const { return num_key_value_heads * head_dim; }
 };
 
 // The query heads of one key-value head at one position. Scores are q · k

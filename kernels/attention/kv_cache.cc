@@ -186,7 +186,8 @@ void KvSequence::MakeWritable(int64_t index, int64_t position, int64_t rows) {
 
 std::byte* KvSequence::Key(int64_t index, int64_t position) {
   return pool_->Address(Page(index, position)) +
-         position % kKvPagePositions * pool_->layout_.RowBytes();
+         position % kKvPagePositions *
+             (pool_->layout_.RowBytes() / pool_->layout_.kv_heads);
 }
 
 std::byte* KvSequence::Value(int64_t index, int64_t position) {

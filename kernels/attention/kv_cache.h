@@ -49,11 +49,14 @@ struct KvLayout {
   };
   DType dtype = DType::kF32;  // kF32 or kBf16
   int64_t kv_width = 0;       // num_key_value_heads · head_dim
+  int64_t kv_heads = 1;       // num_key_value_heads
   std::vector<Layer> layers;  // those of the range that are kept, ascending
 
   // Bytes of one position's keys (or values) in one layer.
   size_t RowBytes() const { return kv_width * SizeOf(dtype); }
-  // Bytes of a page: keys [slot][kv_width], then values.
+  int64_t HeadDim() const { return kv_width / kv_heads; }
+  // Bytes of a page: keys [kv_heads][slot][head_dim], then values. A head's keys
+  // lie together because one thread reads one head.
   size_t PageBytes() const;
   // Pages that a sequence of so many positions takes.
   int64_t PagesFor(int64_t positions) const;
@@ -138,9 +141,9 @@ class KvSequence {
   int64_t max_positions() const { return max_positions_; }
   const KvLayout& layout() const { return pool_->layout_; }
 
-  // The row of `position` in layer number `index` of the layout (not of the
-  // model): kv_width elements of the layout's dtype. Rows of consecutive slots
-  // of a page follow one another.
+  // Where `position` lies in layer number `index` of the layout (not of the
+  // model): head_dim elements of the layout's dtype, of head 0. Consecutive slots
+  // of a page follow one another; head h is h · kKvPagePositions slots behind.
   std::byte* Key(int64_t index, int64_t position);
   std::byte* Value(int64_t index, int64_t position);
 

@@ -30,13 +30,14 @@ void StepKv::VisibleRuns(int64_t index, const SequenceRows& sequence,
   while (p < cached) {
     const int64_t count =
         std::min(kKvPagePositions - p % kKvPagePositions, cached - p);
-    runs->push_back(
-        {sequence.kv->Key(index, p), sequence.kv->Value(index, p), count});
+    runs->push_back({sequence.kv->Key(index, p), sequence.kv->Value(index, p),
+                     count, layout_.HeadDim(),
+                     kKvPagePositions * layout_.HeadDim()});
     p += count;
   }
   const size_t offset = (first_row + p - cached) * row_bytes_;
-  runs->push_back(
-      {Keys(index) + offset, Values(index) + offset, position - p + 1});
+  runs->push_back({Keys(index) + offset, Values(index) + offset,
+                   position - p + 1, layout_.kv_width, layout_.HeadDim()});
 }
 
 void StepKv::Commit(absl::Span<const SequenceRows> sequences) {
@@ -45,6 +46,18 @@ void StepKv::Commit(absl::Span<const SequenceRows> sequences) {
     for (const SequenceRows& sequence : sequences) {
       CommitRows(index, sequence, first_row);
       first_row += sequence.rows;
+    }
+  }
+}
+
+void StepKv::ToPage(const std::byte* rows, int64_t count,
+                    std::byte* slots) const {
+  const size_t head_bytes = row_bytes_ / layout_.kv_heads;
+  for (int64_t head = 0; head < layout_.kv_heads; ++head) {
+    const std::byte* from = rows + head * head_bytes;
+    std::byte* to = slots + head * kKvPagePositions * head_bytes;
+    for (int64_t row = 0; row < count; ++row) {
+      std::memcpy(to + row * head_bytes, from + row * row_bytes_, head_bytes);
     }
   }
 }
@@ -66,10 +79,8 @@ void StepKv::CommitRows(int64_t index, const SequenceRows& sequence,
     const size_t offset =
         (first_row + p - sequence.first_position) * row_bytes_;
     sequence.kv->MakeWritable(index, p, count);
-    std::memcpy(sequence.kv->Key(index, p), Keys(index) + offset,
-                count * row_bytes_);
-    std::memcpy(sequence.kv->Value(index, p), Values(index) + offset,
-                count * row_bytes_);
+    ToPage(Keys(index) + offset, count, sequence.kv->Key(index, p));
+    ToPage(Values(index) + offset, count, sequence.kv->Value(index, p));
     p += count;
     if (p % kKvPagePositions != 0) continue;
     const int64_t completed = p / kKvPagePositions - 1;

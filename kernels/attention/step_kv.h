@@ -62,6 +62,8 @@ class StepKv {
  private:
   void CommitRows(int64_t index, const SequenceRows& sequence,
                   int64_t first_row);
+  // Keys or values of consecutive rows into the slots of one page.
+  void ToPage(const std::byte* rows, int64_t count, std::byte* slots) const;
 
   KvLayout layout_;
   int64_t rows_ = 0;

@@ -12,6 +12,7 @@ KvLayout KvLayoutFor(const TextConfig& config, LayerRange range, DType dtype) {
   KvLayout layout;
   layout.dtype = dtype;
   layout.kv_width = config.kv_width();
+  layout.kv_heads = config.num_key_value_heads;
   for (int64_t layer : sources) {
     const bool sliding = config.layer_types[layer] == LayerType::kSliding;
     layout.layers.push_back({layer, sliding ? config.sliding_window : 0});

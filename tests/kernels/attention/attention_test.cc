@@ -40,7 +40,7 @@ struct Problem {
     for (int64_t i = 0; i < group * head_dim; ++i) {
       query.push_back(scale * Noise(i, 1));
     }
-    for (int64_t i = 0; i < positions * shape.kv_width(); ++i) {
+    for (int64_t i = 0; i < positions * kv_width(); ++i) {
       keys.push_back(Stored(2 * Noise(i, 2)));
       values.push_back(Stored(Noise(i, 3)));
     }
@@ -50,8 +50,12 @@ struct Problem {
     return shape.kv_dtype == DType::kBf16 ? Bf16ToFloat(FloatToBf16(x)) : x;
   }
 
+  int64_t kv_width() const {
+    return shape.num_key_value_heads * shape.head_dim;
+  }
+
   std::vector<double> Expected(int64_t kv_head) const {
-    const int64_t width = shape.kv_width(), dim = shape.head_dim;
+    const int64_t width = kv_width(), dim = shape.head_dim;
     std::vector<double> context(shape.group() * dim);
     for (int64_t h = 0; h < shape.group(); ++h) {
       std::vector<double> weights(positions);
@@ -81,9 +85,17 @@ class Runs {
  public:
   Runs(const Problem& problem, const std::vector<int64_t>& counts) {
     int64_t position = 0;
+    const int64_t dim = problem.shape.head_dim;
     for (int64_t count : counts) {
-      runs_.push_back({Copy(problem, problem.keys, position, count),
-                       Copy(problem, problem.values, position, count), count});
+      // Row by row as in a step, or head by head as in a page, in turns.
+      KvRun run;
+      run.count = count;
+      const bool by_head = runs_.size() % 2 == 1;
+      run.row_stride = by_head ? dim : problem.kv_width();
+      run.head_stride = by_head ? count * dim : dim;
+      run.keys = Copy(problem, problem.keys, position, run);
+      run.values = Copy(problem, problem.values, position, run);
+      runs_.push_back(run);
       position += count;
     }
     EXPECT_EQ(position, problem.positions);
@@ -92,17 +104,20 @@ class Runs {
 
  private:
   const std::byte* Copy(const Problem& problem, const std::vector<float>& from,
-                        int64_t position, int64_t count) {
-    const int64_t width = problem.shape.kv_width();
-    const float* first = from.data() + position * width;
+                        int64_t position, const KvRun& run) {
+    const int64_t width = problem.kv_width(), dim = problem.shape.head_dim;
+    std::vector<float> numbers(run.count * width);
+    for (int64_t i = 0; i < run.count * width; ++i) {
+      const int64_t row = i / width, head = i % width / dim;
+      numbers[row * run.row_stride + head * run.head_stride + i % dim] =
+          from[position * width + i];
+    }
     if (problem.shape.kv_dtype == DType::kF32) {
-      f32_.emplace_back(first, first + count * width);
+      f32_.push_back(std::move(numbers));
       return reinterpret_cast<const std::byte*>(f32_.back().data());
     }
     std::vector<uint16_t>& bits = bf16_.emplace_back();
-    for (int64_t i = 0; i < count * width; ++i) {
-      bits.push_back(FloatToBf16(first[i]));
-    }
+    for (float number : numbers) bits.push_back(FloatToBf16(number));
     return reinterpret_cast<const std::byte*>(bits.data());
   }
 

@@ -13,11 +13,14 @@
 namespace lapidary::kernels {
 namespace {
 
-constexpr int64_t kWidth = 3;
+constexpr int64_t kHeads = 2;
+constexpr int64_t kHeadDim = 3;
+constexpr int64_t kWidth = kHeads * kHeadDim;
 
 KvLayout Layout(const std::vector<int64_t>& rings) {
   KvLayout layout;
   layout.kv_width = kWidth;
+  layout.kv_heads = kHeads;
   for (size_t i = 0; i < rings.size(); ++i) {
     layout.layers.push_back({static_cast<int64_t>(10 + 2 * i), rings[i]});
   }
@@ -95,10 +98,12 @@ class Replay {
           const auto* keys = reinterpret_cast<const float*>(run.keys);
           const auto* values = reinterpret_cast<const float*>(run.values);
           for (int64_t i = 0; i < run.count * kWidth; ++i) {
-            const float want =
-                Number(s, index, position + i / kWidth, i % kWidth);
-            ASSERT_EQ(keys[i], want) << Where(s, index, query);
-            ASSERT_EQ(values[i], -want) << Where(s, index, query);
+            const int64_t row = i / kWidth, c = i % kWidth;
+            const int64_t at = c / kHeadDim * run.head_stride +
+                               row * run.row_stride + c % kHeadDim;
+            const float want = Number(s, index, position + row, c);
+            ASSERT_EQ(keys[at], want) << Where(s, index, query);
+            ASSERT_EQ(values[at], -want) << Where(s, index, query);
           }
           position += run.count;
         }

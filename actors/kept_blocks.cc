@@ -54,6 +54,16 @@ absl::Status KeptBlocks::Check(const KeepBlock& keep, int64_t first,
                      ", is to be kept of rows [", first, ", ", history.size(),
                      "), which do not complete it"));
   }
+  const auto before = blocks_.find(keep.parent);
+  if (keep.number == 0 ? keep.parent != 0
+                       : before != blocks_.end() &&
+                             (before->second.kv->number() != keep.number - 1 ||
+                              before->second.tokens !=
+                                  TokensOf(history, keep.number - 1))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("handle ", keep.parent, " is not that of the block before ",
+                     "block ", keep.number, ", handle ", keep.handle));
+  }
   auto it = blocks_.find(keep.handle);
   if (it != blocks_.end() &&
       (it->second.parent != keep.parent ||

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/ple_server.h"
 #include "kernels/text/step_bytes.h"
 
 namespace lapidary {
@@ -12,14 +13,16 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // Code and data of the program and its libraries, stacks, gRPC, CAF, RocksDB's
-// index and OpenMP or our own team: a process that serves the bundled model has
+// index and the compute threads: a process that serves the bundled model has
 // 38 MiB beside what is counted by group, one with E2B 45.
 constexpr uint64_t kRuntimeBytes = 48 * kMiB;
-// Of a running request: its call, tokens, and messages on their way.
+// Of a running request: its call, a usual number of tokens, and messages on
+// their way. A prompt of 32,768 tokens takes some 400 KB.
 constexpr uint64_t kRequestBytes = 64 << 10;
 
-// Blocks that one read holds beside the block cache's bound (ple_store.cc).
-constexpr uint64_t kMostPinned = 8 * kMiB;
+// Blocks that the reads of a PLE server's readers hold beside the block cache's
+// bound (ple_store.cc).
+constexpr uint64_t kMostPinned = kPleReaders * 8 * kMiB;
 
 // Serving needs no less.
 constexpr int64_t kFewestRows = 16, kFewestHeadRows = 1, kFewestPositions = 256;
@@ -123,7 +126,7 @@ class Planner {
                   {choice.rows, plan.head_rows,
                    facts_.config.max_position_embeddings, wishes_.threads});
     plan.runtime = kRuntimeBytes + plan.max_running * kRequestBytes +
-                   std::min(kMostPinned, choice.ple_cache / 4);
+                   std::min(kMostPinned, choice.ple_cache / 4 * kPleReaders);
     return plan;
   }
 

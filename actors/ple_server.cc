@@ -13,7 +13,6 @@ using Self = PleServerActor::stateful_pointer<PleServerState>;
 
 // So many reads may hang on the disk before others wait for them. A reader that
 // has nothing to do costs a stack.
-constexpr size_t kReaders = 4;
 
 PleRows Read(PleStore& store, const PleRead& read) {
   auto rows = store.Read(read.ids, read.layers);
@@ -40,7 +39,7 @@ Started Open(Self self) {
     if (!whole.ok()) return {whole, {}};
   }
   state.store = *std::move(store);
-  while (state.readers.size() < kReaders) {
+  while (state.readers.size() < kPleReaders) {
     state.readers.push_back(
         {self->spawn<caf::detached + caf::linked>(PleReader, state.store), 0});
   }

@@ -19,6 +19,9 @@ namespace lapidary {
 // Most ids that one read may name: a whole context. More are OUT_OF_RANGE.
 inline constexpr size_t kMaxPleIds = 32768;
 
+// Reads that one server makes at once.
+inline constexpr size_t kPleReaders = 4;
+
 struct PleServerConfig {
   std::string folder;
   PleTableShape shape;

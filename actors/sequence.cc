@@ -77,8 +77,7 @@ void Sequence::FetchStarted(int64_t count, Time now) {
 }
 
 void Sequence::RowsArrived(int64_t first, kernels::Tensor rows, Time now) {
-  // Answers of one PLE server come in the order of the questions, but those of
-  // two replicas need not.
+  // A PLE server has several readers, so answers come in any order.
   auto after =
       std::find_if(windows_.begin(), windows_.end(),
                    [&](const Window& window) { return window.first > first; });

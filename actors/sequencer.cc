@@ -220,7 +220,11 @@ void SequencerState::TakeStep(const StepResult& result) {
   ++counters_.steps;
   step_clock_.Done(result, Now());
   gauges_ = result.gauges;
-  cost_.Learn(step_shape_, result.compute_ns);
+  // A sequence that failed was not computed.
+  if (std::all_of(result.sequences.begin(), result.sequences.end(),
+                  [](const StepRowsResult& r) { return r.status.ok(); })) {
+    cost_.Learn(step_shape_, result.compute_ns);
+  }
   std::vector<SequenceId> drawn;
   for (const StepRowsResult& rows : result.sequences) {
     prefixes_->Settle(rows);

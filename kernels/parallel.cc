@@ -10,9 +10,11 @@
 #include <atomic>
 #include <climits>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace lapidary::kernels {
@@ -140,9 +142,13 @@ class Team {
     left_.Set(members_);
     turn_.Set(turn_.value() + 1);
     in_team = true;
-    body(0, threads);
+    DoShare(0);
     in_team = false;
     left_.WaitUntil([](uint32_t left) { return left == 0; }, Relax);
+    // Not before all have let go of what the caller is about to unwind.
+    if (failure_ != nullptr) {
+      std::rethrow_exception(std::exchange(failure_, nullptr));
+    }
     return true;
   }
 
@@ -166,17 +172,33 @@ class Team {
   }
 
  private:
+  // Throws what std::thread throws, with nothing changed.
   void StartMember() {
-    const int index = ++members_;
-    Piece& piece = *pieces_.emplace_back(std::make_unique<Piece>());
-    piece.index = index;
-    std::thread member([this, &piece, turn = turn_.value()] {
+    const int index = members_ + 1;
+    handles_.reserve(index);
+    pieces_.reserve(index);
+    auto piece = std::make_unique<Piece>();
+    piece->index = index;
+    std::thread member([this, piece = piece.get(), turn = turn_.value()] {
       in_team = true;
-      Serve(&piece, turn);
+      Serve(piece, turn);
     });
+    members_ = index;
+    pieces_.push_back(std::move(piece));
     handles_.push_back(member.native_handle());
     PinMember(index);
     member.detach();  // it never ends, so its handle stays valid
+  }
+
+  // A thread's share of the work; what it throws, there being no memory, is
+  // thrown again by the caller.
+  void DoShare(int index) {
+    try {
+      (*body_)(index, threads_);
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(failure_mutex_);
+      if (failure_ == nullptr) failure_ = std::current_exception();
+    }
   }
 
   void PinMember(size_t index) {
@@ -210,7 +232,7 @@ class Team {
                       [piece] { piece->PrefetchSome(); });
       piece->left.store(0, std::memory_order_relaxed);
       // Members beyond a smaller team's size only report.
-      if (index < threads_) (*body_)(index, threads_);
+      if (index < threads_) DoShare(index);
       left_.CountDown();
     }
   }
@@ -223,6 +245,8 @@ class Team {
   std::vector<std::unique_ptr<Piece>> pieces_;  // [members_]
   const Body* body_ = nullptr;
   int threads_ = 0;
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;  // the first of this piece of work
   Signal turn_;  // grows by one with each piece of work
   Signal left_;  // members that have not finished it
 };

@@ -35,8 +35,9 @@ int ComputeThreads();
 void PinComputeThreads();
 
 // Calls body(thread, threads) once for each thread in [0, threads), the caller
-// being thread 0, and returns when all have returned. `threads` is
-// ComputeThreads(), or 1. From inside a body: 1.
+// being thread 0, and returns when all have returned; what a body throws is
+// thrown then. `threads` is ComputeThreads(), or 1: from inside a body of
+// several threads, or where the team is at another's work.
 void RunTeam(absl::FunctionRef<void(int thread, int threads)> body);
 
 // Bytes that a member is going to read.
@@ -46,9 +47,9 @@ struct MemoryPiece {
 };
 
 // Asks the members to bring memory into their caches while the caller works
-// alone: piece(i) for member i in [1, ComputeThreads()). What comes of it is up
-// to the time that passes until the next RunTeam; of several requests only the
-// last counts. Memory then works on while norms and gates are computed.
+// alone: piece(i) for member i ≥ 1. A hint: what comes of it is up to the time
+// that passes until the next RunTeam, and of several requests one is followed.
+// Memory then works on while norms and gates are computed.
 void PrefetchWhileIdle(absl::FunctionRef<MemoryPiece(int thread)> piece);
 
 // Calls body(first, last) with ranges that make up [0, count): one for each

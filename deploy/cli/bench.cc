@@ -3,7 +3,6 @@
 #include <iostream>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -15,6 +14,7 @@
 #include "deploy/cli/command.h"
 #include "deploy/cli/connection.h"
 #include "deploy/cli/node_flags.h"
+#include "kernels/parallel.h"
 
 namespace lapidary::cli {
 namespace {
@@ -94,10 +94,7 @@ class BenchCommand : public Command {
     absl::StatusOr<NodeOptions> options = node_.Options(arguments[0]);
     if (!options.ok()) return options.status();
     const int threads =
-        options->threads > 0
-            ? options->threads
-            : std::max(1,
-                       static_cast<int>(std::thread::hardware_concurrency()));
+        options->threads > 0 ? options->threads : kernels::UsableProcessors();
     auto machine = BenchMachine::Open(arguments[0], threads, options->kv_dtype,
                                       options->trim_prefill);
     if (!machine.ok()) return machine.status();

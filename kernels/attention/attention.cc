@@ -75,7 +75,7 @@ HWY_INLINE void SumLanes(hn::Vec<F>* v, float* sums) {
   for (int i = 0; i < count; ++i) hn::StoreU(v[i], d, sums + i * hn::Lanes(d));
 }
 
-// scores[h · stride + i] = query_h · key_i for kHeads query heads and
+// sums[h · kKeysTogether + i] = query_h · key_i for kHeads query heads and
 // kKeysTogether keys, `keys[i]` each; what a pair's score is does not depend on
 // the others.
 template <int kHeads, typename T>
@@ -279,7 +279,7 @@ void AttendGroup(const AttentionShape& shape, int64_t kv_head,
     const float* q = query + head * shape.head_dim;
     float* s = scores + head * total;
     float* c = context + head * shape.head_dim;
-    // Four heads fill the registers of SumColumns.
+    // Four heads fill the registers of AddColumns.
     switch (std::min<int64_t>(4, shape.group() - head)) {
       case 4:
         Attend<4, T>(shape, kv_head, q, runs, total, s, c);

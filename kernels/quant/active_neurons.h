@@ -20,8 +20,8 @@ namespace lapidary::kernels {
 
 class ActiveNeurons {
  public:
-  // A neuron is active in a row whose gate is not zero; NaN is not. Reuses the
-  // memory of the last call.
+  // A neuron is active in a row where its gate is not zero: one that is NaN is
+  // active. Reuses the memory of the last call.
   //   gate  [rows][neurons]
   void Find(ConstMatrixView gate);
 

@@ -11,7 +11,8 @@
 // in a row.
 //
 // One TextModel belongs to one compute thread (it owns the scratch memory);
-// its weights may be shared. OpenMP's thread count is that of the caller.
+// its weights may be shared. The team that works for it is the caller's
+// (kernels/parallel.h).
 #ifndef LAPIDARY_KERNELS_TEXT_MODEL_H_
 #define LAPIDARY_KERNELS_TEXT_MODEL_H_
 

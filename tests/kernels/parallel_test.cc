@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -79,6 +80,21 @@ TEST_P(ParallelTest, CallFromInside_IsDoneAlone) {
     });
   });
   EXPECT_EQ(inner, outer);
+}
+
+TEST_P(ParallelTest, WhatAnyThreadThrows_IsThrownAgainWhenAllAreDone) {
+  for (int thrower = 0; thrower < GetParam(); ++thrower) {
+    std::atomic<int> done{0};
+    EXPECT_THROW(RunTeam([&](int thread, int) {
+                   if (thread == thrower) throw std::bad_alloc();
+                   ++done;
+                 }),
+                 std::bad_alloc);
+    EXPECT_EQ(done, GetParam() - 1);
+  }
+  std::atomic<int> calls{0};
+  RunTeam([&](int, int) { ++calls; });
+  EXPECT_EQ(calls, GetParam());
 }
 
 TEST_P(ParallelTest, CallersAtOnce_AllGetTheirWorkDone) {

@@ -48,6 +48,7 @@ void Turnover::Freed(Time now) {
 }
 
 Refusal Door::Check(const Needs& needs, const Inside& inside) {
+  if (inside.waiting == 0) outside_ = 0;  // nobody has to come again
   if (needs.pages > inside.pages_total) {
     return {RefusalReason::kTooLarge,
             absl::ResourceExhaustedError(absl::StrCat(
@@ -77,10 +78,15 @@ Refusal Door::Check(const Needs& needs, const Inside& inside) {
 Refusal Door::CheckTime(const Needs& needs, const Inside& inside) const {
   if (inside.idle) return {};
   const int64_t places_short = inside.ahead + 1 - inside.places;
+  // Before any place has come free, as if all answers were as long as this one
+  // at least has to be.
+  const double interval_ns =
+      inside.place_interval_ns > 0
+          ? inside.place_interval_ns
+          : inside.token_ns * static_cast<double>(needs.min_tokens) /
+                static_cast<double>(std::max<int64_t>(1, inside.running));
   const double wait_ns =
-      places_short > 0
-          ? inside.place_interval_ns * static_cast<double>(places_short)
-          : 0;
+      places_short > 0 ? interval_ns * static_cast<double>(places_short) : 0;
   const auto refuse = [&](absl::string_view limit, int64_t limit_ns,
                           int64_t tokens) -> Refusal {
     const auto later = static_cast<double>(tokens - 1);

@@ -50,6 +50,7 @@ struct Inside {
   int64_t waiting = 0;  // requests
   int64_t max_waiting = 0;
   int64_t ahead = 0;  // of those that wait
+  int64_t running = 0;
   // Places in the batch that are free, with pages for this request.
   int64_t places = 0;
   double place_interval_ns = 0;

@@ -192,6 +192,7 @@ struct Node::Impl {
 
   absl::Status OpenModel();
   absl::Status DivideMemory();
+  void ClipDefaultTokens();
   absl::Status StartActors();
   absl::Status StartServer();
   void Shutdown(absl::Duration grace);
@@ -253,13 +254,32 @@ absl::Status Node::Impl::DivideMemory() {
   options.max_batch_rows = memory.max_batch_rows;
   options.max_running = static_cast<int>(memory.max_running);
   kv_pages = static_cast<int64_t>(memory.kv_bytes / kv_layout.PageBytes());
-  if (kv_pages < kv_layout.PagesFor(1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_memory_bytes is ", options.kv_memory_bytes,
-                     ", one short sequence takes ",
-                     kv_layout.PagesFor(1) * kv_layout.PageBytes()));
+  // A page's number has 31 bits, and takes memory of its own.
+  constexpr int64_t kMostPages = int64_t{1} << 26;
+  if (kv_pages < kv_layout.PagesFor(1) || kv_pages > kMostPages) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--kv-memory is ", options.kv_memory_bytes,
+        " bytes; one short sequence takes ",
+        kv_layout.PagesFor(1) * kv_layout.PageBytes(), ", and more than ",
+        kMostPages * kv_layout.PageBytes(), " cannot be managed"));
   }
+  ClipDefaultTokens();
   return absl::OkStatus();
+}
+
+// An answer whose length nobody asked for takes no more than half of what keys
+// and values there is room for.
+void Node::Impl::ClipDefaultTokens() {
+  int64_t fits = 1;
+  int64_t above = model->config().text.max_position_embeddings + 1;
+  while (above - fits > 1) {
+    const int64_t middle = fits + (above - fits) / 2;
+    (kv_layout.PagesFor(middle) <= kv_pages ? fits : above) = middle;
+  }
+  auto clipped = std::make_shared<ServedModel>(*served);
+  clipped->default_max_tokens = static_cast<int32_t>(
+      std::clamp<int64_t>(fits / 2, 1, served->default_max_tokens));
+  served = std::move(clipped);
 }
 
 std::vector<RoleSpec> Node::Impl::Roles() {

@@ -294,6 +294,7 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
   auto it = sequences_.find(id);
   if (it == sequences_.end()) return;
   const Sequence& sequence = *it->second;
+  const bool finished = status.ok();
   switch (status.code()) {
     case absl::StatusCode::kOk:
       ++counters_.completed;
@@ -322,7 +323,8 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
     pages_reserved_ -= sequence.pages;
     prefixes_->Leave(id);
     Erase(running_, id);
-    turnover_.Freed(Now());
+    // Dropping requests is no pace at which others can be served.
+    if (finished) turnover_.Freed(Now());
     door_.Freed();
     if (sequence.known_to_stage()) to_release_.push_back(id);
   } else {

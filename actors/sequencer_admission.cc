@@ -36,6 +36,7 @@ Inside SequencerState::LookInside(const Sequence& sequence) const {
   inside.idle = sequences_.empty();
   inside.waiting = waiting_.size();
   inside.max_waiting = config_.max_queued;
+  inside.running = static_cast<int64_t>(running_.size());
   inside.ahead = waiting_.Ahead(request.priority, Now());
   // Whoever waits has taken what there was.
   if (waiting_.empty() &&

@@ -139,7 +139,10 @@ void StreamCallState::SubmitTo(const SequencerActor& sequencer,
     submit.time_limit_ns =
         std::max<int64_t>(1, submit.time_limit_ns - submit.age_ns);
   }
-  if (request_.deadline != std::chrono::system_clock::time_point::max()) {
+  // gRPC gives deadlines after the year 2262 as overflown, before 1970.
+  constexpr std::chrono::system_clock::time_point kEpoch{};
+  if (request_.deadline != std::chrono::system_clock::time_point::max() &&
+      request_.deadline > kEpoch) {
     submit.deadline_ns = std::max<int64_t>(
         1, std::chrono::nanoseconds(request_.deadline -
                                     std::chrono::system_clock::now())

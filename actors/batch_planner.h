@@ -44,8 +44,9 @@ struct BatchLimits {
 // Kernels work in blocks of so many rows: a step of whole ones wastes nothing.
 inline constexpr int64_t kRowBlock = 16;
 // Prompt rows in a step that also decodes: at least so many whatever the costs
-// are, and at most so many before any are known.
-inline constexpr int64_t kFewestPromptRows = kRowBlock;
+// are (four decoding rows and twelve of a prompt are a block), and at most so
+// many before any are known.
+inline constexpr int64_t kFewestPromptRows = kRowBlock / 2;
 inline constexpr int64_t kFirstPromptRows = 64;
 
 // Rows for each candidate, in [0, ready_rows].

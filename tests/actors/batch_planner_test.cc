@@ -164,9 +164,8 @@ TEST(BatchPlannerTest, ScoredRowsAreCountedAtTheirOwnCost) {
   cost.Learn(shape, 60000000 + 100 * 3000000);
   Candidate scored = Prompt(2000);
   scored.kind = PromptKind::kScored;
-  // 90 ms are worth 30 rows of 3 ms; the fewest that a step has end its second
-  // block of 16.
-  EXPECT_EQ(PlanStep({scored, Decoding()}, Limits(), cost)[0], 31);
+  // 90 ms are worth 30 rows of 3 ms: one whole block with the decoding row.
+  EXPECT_EQ(PlanStep({scored, Decoding()}, Limits(), cost)[0], 15);
   EXPECT_EQ(PlanStep({Prompt(2000), Decoding()}, Limits(), cost)[0], 79);
 }
 

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/parallel.h"
+#include "kernels/scratch.h"
 #include "kernels/simd/row_ops.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -103,27 +103,14 @@ struct MatMulPrimitive {
   }
 };
 
-void* Room(std::shared_ptr<AlignedBuffer>* buffer, size_t bytes) {
-  if (*buffer == nullptr || (*buffer)->size() < bytes) {
-    *buffer = AlignedBuffer::Make(bytes);
-    // Ends the actor that computes, as a vector that cannot grow would.
-    if (*buffer == nullptr) throw std::bad_alloc();
-  }
-  return (*buffer)->data();
-}
-
-size_t SizeOfBuffer(const std::shared_ptr<AlignedBuffer>& buffer) {
-  return buffer == nullptr ? 0 : buffer->size();
-}
-
 }  // namespace
 
 struct FloatProducts::Lane {
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::unordered_map<Shape, MatMulPrimitive, ShapeHash> primitives;
-  std::shared_ptr<AlignedBuffer> scratchpad;  // the library's
-  std::shared_ptr<AlignedBuffer> columns;     // its part of the outputs
+  Scratch scratchpad;  // the library's
+  Scratch columns;     // its part of the outputs
 
   const MatMulPrimitive& Find(const Shape& shape) {
     const auto found = primitives.find(shape);
@@ -140,7 +127,8 @@ struct FloatProducts::Lane {
     memory x(p.source, engine, const_cast<void*>(source));
     memory m(p.weights, engine, const_cast<void*>(weights));
     memory y(p.target, engine, target);
-    memory s(p.scratchpad, engine, Room(&scratchpad, p.scratchpad.get_size()));
+    memory s(p.scratchpad, engine,
+             scratchpad.Room<std::byte>(p.scratchpad.get_size()));
     p.primitive.execute(stream, {{DNNL_ARG_SRC, x},
                                  {DNNL_ARG_WEIGHTS, m},
                                  {DNNL_ARG_DST, y},
@@ -150,7 +138,7 @@ struct FloatProducts::Lane {
 
 struct FloatProducts::Impl {
   std::vector<std::unique_ptr<Lane>> lanes;  // [compute threads]
-  std::shared_ptr<AlignedBuffer> rounded;    // inputs as bf16
+  Scratch rounded;                           // inputs as bf16
 
   // Columns [first, last) of a slice of at most kMaxGemmRows rows; `first` is
   // where a panel begins.
@@ -170,8 +158,7 @@ struct FloatProducts::Impl {
       lane->Execute(shape, source, weights, outputs.data);
       return;
     }
-    auto* dense = static_cast<float*>(
-        Room(&lane->columns, shape.rows * columns * sizeof(float)));
+    auto* dense = lane->columns.Room<float>(shape.rows * columns);
     lane->Execute(shape, source, weights, dense);
     for (int64_t row = 0; row < rows; ++row) {
       std::memcpy(outputs.row(row) + first, dense + row * columns,
@@ -183,8 +170,8 @@ struct FloatProducts::Impl {
                      MatrixView outputs) {
     const void* source = inputs.data;
     if (FormOf(w) == WeightForm::kPanelsBf16) {
-      auto* bits = static_cast<uint16_t*>(
-          Room(&rounded, GemmRowClass(inputs.rows) * w.k() * 2));
+      auto* bits =
+          rounded.Room<uint16_t>(GemmRowClass(inputs.rows) * w.k());
       RowsToBf16(inputs, bits);
       source = bits;
     }
@@ -222,9 +209,9 @@ void FloatProducts::Multiply(const WeightMatrix& w, ConstMatrixView inputs,
 }
 
 size_t FloatProducts::bytes() const {
-  size_t bytes = SizeOfBuffer(impl_->rounded);
+  size_t bytes = impl_->rounded.bytes();
   for (const auto& lane : impl_->lanes) {
-    bytes += SizeOfBuffer(lane->scratchpad) + SizeOfBuffer(lane->columns);
+    bytes += lane->scratchpad.bytes() + lane->columns.bytes();
   }
   return bytes;
 }

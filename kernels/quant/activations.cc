@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "kernels/parallel.h"
 
@@ -105,12 +104,7 @@ HWY_EXPORT(QuantizeRow);
 void QuantRows::Quantize(ConstMatrixView x) {
   rows_ = x.rows;
   k_ = x.cols;
-  const size_t needed = rows_ * RowBytes();
-  if (bytes() < needed) {
-    buffer_ = AlignedBuffer::Make(needed);
-    // Ends the actor that computes, as a vector that cannot grow would.
-    if (buffer_ == nullptr) throw std::bad_alloc();
-  }
+  auto* tiles_data = scratch_.Room<std::byte>(rows_ * RowBytes());
   ParallelFor(rows_, [&](int64_t row) {
     // Row r is in the last tile that begins at or before it.
     const int64_t index = ((row + 1) * tiles() - 1) / rows_;
@@ -119,7 +113,7 @@ void QuantRows::Quantize(ConstMatrixView x) {
     const int64_t in_tile = row - first;
     // A row's quads, scale and offset all begin four bytes after its
     // neighbour's.
-    std::byte* out = buffer_->data() + first * RowBytes() + in_tile * 4;
+    std::byte* out = tiles_data + first * RowBytes() + in_tile * 4;
     HWY_DYNAMIC_DISPATCH(QuantizeRow)(x.row(row), k_, tile_rows, out);
   });
 }
@@ -127,7 +121,7 @@ void QuantRows::Quantize(ConstMatrixView x) {
 QuantRows::Tile QuantRows::tile(int64_t index) const {
   const int64_t first = FirstRow(index);
   return {first, FirstRow(index + 1) - first,
-          buffer_->data() + first * RowBytes()};
+          scratch_.data() + first * RowBytes()};
 }
 
 }  // namespace lapidary::kernels

@@ -26,9 +26,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "kernels/quant/quant_layout.h"
+#include "kernels/scratch.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels {
@@ -58,7 +58,7 @@ class QuantRows {
   int64_t tiles() const { return (rows_ + kMaxTileRows - 1) / kMaxTileRows; }
   Tile tile(int64_t index) const;
 
-  size_t bytes() const { return buffer_ == nullptr ? 0 : buffer_->size(); }
+  size_t bytes() const { return scratch_.bytes(); }
 
  private:
   int64_t FirstRow(int64_t tile) const { return rows_ * tile / tiles(); }
@@ -68,7 +68,7 @@ class QuantRows {
 
   int64_t rows_ = 0;
   int64_t k_ = 0;
-  std::shared_ptr<AlignedBuffer> buffer_;
+  Scratch scratch_;
 };
 
 }  // namespace lapidary::kernels

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/parallel.h"
-#include "kernels/quant/scratch.h"
+#include "kernels/scratch.h"
 
 // Highway compiles this file once for each instruction set; the order counts.
 // clang-format off

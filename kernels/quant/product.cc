@@ -6,24 +6,18 @@
 #include "absl/container/inlined_vector.h"
 #include "kernels/half.h"
 #include "kernels/parallel.h"
+#include "kernels/quant/panel_product.h"
 #include "kernels/quant/quant_layout.h"
 
 namespace lapidary::kernels {
 namespace {
 
-// Weights that a thread multiplies by tile after tile before it goes on: they
-// stay in its L2 cache, beside a tile.
-constexpr int64_t kChunkBytes = 256 << 10;
-
-// The same for one tile, where nothing is used again: what threads take turns
-// at towards the end of a product.
+// Chunks where there is one tile and nothing is used again: what threads take
+// turns at towards the end of a product.
 constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
 // What an idle thread reads ahead of a product: half of an L2 cache.
 constexpr int64_t kExpectedBytes = 512 << 10;
-
-// Weight bytes times tiles from which waking a team costs less than it gains.
-constexpr int64_t kTeamBytes = 32 << 10;
 
 std::atomic<const ProductKernels*>& InUse() {
   static std::atomic<const ProductKernels*> kernels{
@@ -55,8 +49,7 @@ struct ChunkedProduct : Chunks {
                  int64_t tiles)
       : Chunks(p.weights, tiles),
         product(&p),
-        multiply(p.weights.dtype == DType::kInt4 ? kernels.int4
-                                                 : kernels.int8) {}
+        multiply(KernelFor(kernels, p.weights.dtype)) {}
 
   void MultiplyChunk(int64_t chunk, const QuantRows& x) const {
     const int64_t first = chunk * chunk_panels;
@@ -64,23 +57,13 @@ struct ChunkedProduct : Chunks {
     for (int64_t t = 0; t < x.tiles(); ++t) {
       const QuantRows::Tile tile = x.tile(t);
       for (int64_t panel = first; panel < last; ++panel) {
-        MultiplyPanel(panel, tile);
+        MultiplyPanel(
+            multiply,
+            static_cast<const std::byte*>(product->weights.data) +
+                panel * panel_bytes,
+            records, panel, product->weights.n, tile, product->outputs);
       }
     }
-  }
-
-  void MultiplyPanel(int64_t panel, const QuantRows::Tile& tile) const {
-    const QuantMatrix& w = product->weights;
-    const MatrixView& out = product->outputs;
-    TileProduct p;
-    p.panel = static_cast<const std::byte*>(w.data) + panel * panel_bytes;
-    p.records = records;
-    p.tile = tile.data;
-    p.tile_rows = tile.rows;
-    p.out = out.row(tile.first_row) + panel * kQuantPanelRows;
-    p.out_stride = out.cols;
-    p.columns = std::min(kQuantPanelRows, w.n - panel * kQuantPanelRows);
-    multiply(p);
   }
 };
 

@@ -20,6 +20,7 @@
 #include "kernels/simd/row_ops.h"
 #include "tests/kernels/quant/noise.h"
 #include "tests/support/vector_targets.h"
+#include "tests/support/product_kernel_cases.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -172,29 +173,16 @@ TEST_P(NeuronLayoutTest, SizesOfNoModel_HaveNoBytes) {
   EXPECT_EQ(*NeuronMatrixBytes(DType::kInt8, 8192, 2048), 8192u * 2176);
 }
 
-class NeuronProductTest : public testing::TestWithParam<const ProductKernels*> {
+class NeuronProductTest : public ProductKernelCases {
  protected:
   void SetUp() override {
-    UseProductKernelsForTest(GetParam());
+    ProductKernelCases::SetUp();
     SetComputeThreads(1);
   }
-  void TearDown() override {
-    UseProductKernelsForTest(UsableProductKernels().front());
-    SetComputeThreads(threads_);
-  }
-
-  const int threads_ = ComputeThreads();
 };
 
-INSTANTIATE_TEST_SUITE_P(Kernels, NeuronProductTest,
-                         testing::ValuesIn(UsableProductKernels()),
-                         [](const auto& info) {
-                           std::string name = info.param->name;
-                           std::replace_if(
-                               name.begin(), name.end(),
-                               [](char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Kernels, NeuronProductTest, EachProductKernels(),
+                         ProductKernelsName);
 
 TEST_P(NeuronProductTest, AtAnyNeurons_EqualsTheDenseProduct) {
   for (DType dtype : kDTypes) {

@@ -18,6 +18,7 @@
 #include "kernels/quant/quant_layout.h"
 #include "kernels/quant/quantize.h"
 #include "tests/kernels/quant/noise.h"
+#include "tests/support/product_kernel_cases.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -161,26 +162,10 @@ struct Extreme {
   }
 };
 
-class ProductTest : public testing::TestWithParam<const ProductKernels*> {
- protected:
-  void SetUp() override { UseProductKernelsForTest(GetParam()); }
-  void TearDown() override {
-    UseProductKernelsForTest(UsableProductKernels().front());
-    SetComputeThreads(threads_);
-  }
+class ProductTest : public ProductKernelCases {};
 
-  const int threads_ = ComputeThreads();
-};
-
-INSTANTIATE_TEST_SUITE_P(Kernels, ProductTest,
-                         testing::ValuesIn(UsableProductKernels()),
-                         [](const auto& info) {
-                           std::string name = info.param->name;
-                           std::replace_if(
-                               name.begin(), name.end(),
-                               [](char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Kernels, ProductTest, EachProductKernels(),
+                         ProductKernelsName);
 
 TEST_P(ProductTest, EqualsTheDefinition_AtEveryShape) {
   EXPECT_STREQ(ProductKernelsInUse().name, GetParam()->name);

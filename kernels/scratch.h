@@ -1,6 +1,6 @@
 // Memory that one thread uses again and again, grown when it is too small.
-#ifndef LAPIDARY_KERNELS_QUANT_SCRATCH_H_
-#define LAPIDARY_KERNELS_QUANT_SCRATCH_H_
+#ifndef LAPIDARY_KERNELS_SCRATCH_H_
+#define LAPIDARY_KERNELS_SCRATCH_H_
 
 #include <cstddef>
 #include <memory>
@@ -23,6 +23,8 @@ class Scratch {
     }
     return reinterpret_cast<T*>(buffer_->data());
   }
+  std::byte* data() const { return buffer_->data(); }
+  size_t bytes() const { return buffer_ == nullptr ? 0 : buffer_->size(); }
 
  private:
   std::shared_ptr<AlignedBuffer> buffer_;
@@ -30,4 +32,4 @@ class Scratch {
 
 }  // namespace lapidary::kernels
 
-#endif  // LAPIDARY_KERNELS_QUANT_SCRATCH_H_
+#endif  // LAPIDARY_KERNELS_SCRATCH_H_

@@ -34,7 +34,8 @@ namespace lapidary {
 
 // 2: a dtype for each matrix, int8 and int4 among them.
 // 3: up and down of sparse layers by neuron.
-inline constexpr int64_t kManifestVersion = 3;
+// 4: a scale for each row of int8 and int4, int4's blocks as multiples of it.
+inline constexpr int64_t kManifestVersion = 4;
 
 // Of every tensor's offset in its file.
 inline constexpr uint64_t kTensorAlignment = 4096;

@@ -27,20 +27,20 @@ using I = hn::RebindToSigned<F>;
 // Below it, 127 / max is not a number that f32 holds well.
 constexpr float kTiny = 1e-30f;
 
-// The bits of the largest |x|, which order as the numbers do, infinities and
-// NaNs above all: a maximum that is the same in any order.
+// The bits of the largest |x| of 128, which order as the numbers do, infinities
+// and NaNs above all: a maximum that is the same in any order.
 HWY_INLINE int32_t MaxMagnitudeBits(const float* x) {
   const F d;
   const I di;
   auto most = hn::Zero(di);
-  for (int64_t i = 0; i < kQuantBlock; i += hn::Lanes(d)) {
+  for (int64_t i = 0; i < kQuantRecordDepth; i += hn::Lanes(d)) {
     most = hn::Max(most, hn::BitCast(di, hn::Abs(hn::LoadU(d, x + i))));
   }
   return hn::GetLane(hn::MaxOfLanes(di, most));
 }
 
-// codes = round(x · inverse); returns their sum.
-HWY_INLINE int32_t Encode(const float* x, float inverse, int8_t* codes) {
+// codes = round(x · inverse) of a block; returns their sum.
+HWY_INLINE int32_t EncodeBlock(const float* x, float inverse, int8_t* codes) {
   const F d;
   const I di;
   const hn::Rebind<int8_t, F> d8;
@@ -54,41 +54,49 @@ HWY_INLINE int32_t Encode(const float* x, float inverse, int8_t* codes) {
   return hn::GetLane(hn::SumOfLanes(di, sum));
 }
 
-// Quantises one block and lays it between its neighbours' of the tile.
-//   out  the row's place in the tile's block
-void QuantizeBlock(const float* x, int64_t tile_rows, std::byte* out) {
+// Quantises one record and lays it between its neighbours' of the tile.
+//   out  the row's place in the tile's record
+void QuantizeRecord(const float* x, int64_t tile_rows, std::byte* out) {
   const int32_t bits = MaxMagnitudeBits(x);
   float peak;
   std::memcpy(&peak, &bits, sizeof(peak));
-  HWY_ALIGN int8_t codes[kQuantBlock] = {};
+  HWY_ALIGN int8_t codes[kQuantRecordDepth] = {};
   float scale = 0;
-  int32_t offset = 0;
+  int32_t numbers[1 + kQuantRecordBlocks] = {};  // start, sums
   if (!(peak <= std::numeric_limits<float>::max())) {
     scale = std::numeric_limits<float>::quiet_NaN();
   } else if (peak >= kTiny) {
     scale = peak / 127.0f;
-    offset = -8 * Encode(x, 127.0f / peak, codes);
+    for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
+      const int64_t first = block * kQuantBlock;
+      const int32_t sum = EncodeBlock(x + first, 127.0f / peak, codes + first);
+      numbers[1 + block] = sum;
+      numbers[0] -= 128 * sum;
+    }
   }
-  for (int64_t quad = 0; quad < kQuantBlock / 4; ++quad) {
+  for (int64_t quad = 0; quad < kQuantRecordDepth / 4; ++quad) {
     std::memcpy(out + quad * tile_rows * 4, codes + quad * 4, 4);
   }
-  std::byte* numbers = out + tile_rows * kQuantBlock;
-  std::memcpy(numbers, &scale, sizeof(scale));
-  std::memcpy(numbers + tile_rows * sizeof(scale), &offset, sizeof(offset));
+  out += tile_rows * kQuantRecordDepth;
+  std::memcpy(out, &scale, sizeof(scale));
+  for (const int32_t& number : numbers) {
+    out += tile_rows * 4;
+    std::memcpy(out, &number, sizeof(number));
+  }
 }
 
 //   out  the row's place in the tile
 void QuantizeRow(const float* x, int64_t k, int64_t tile_rows, std::byte* out) {
-  const int64_t block_bytes = tile_rows * kTileBlockRowBytes;
-  const int64_t end = QuantRecords(k) * kQuantRecordDepth;
+  const int64_t record_bytes = tile_rows * kTileRecordRowBytes;
   int64_t i = 0;
-  for (; i + kQuantBlock <= k; i += kQuantBlock, out += block_bytes) {
-    QuantizeBlock(x + i, tile_rows, out);
+  for (; i + kQuantRecordDepth <= k; i += kQuantRecordDepth) {
+    QuantizeRecord(x + i, tile_rows, out);
+    out += record_bytes;
   }
-  for (; i < end; i += kQuantBlock, out += block_bytes) {
-    HWY_ALIGN float padded[kQuantBlock] = {};
-    if (i < k) std::memcpy(padded, x + i, (k - i) * sizeof(float));
-    QuantizeBlock(padded, tile_rows, out);
+  if (i < k) {
+    HWY_ALIGN float padded[kQuantRecordDepth] = {};
+    std::memcpy(padded, x + i, (k - i) * sizeof(float));
+    QuantizeRecord(padded, tile_rows, out);
   }
 }
 
@@ -111,8 +119,7 @@ void QuantRows::Quantize(ConstMatrixView x) {
     const int64_t first = FirstRow(index);
     const int64_t tile_rows = FirstRow(index + 1) - first;
     const int64_t in_tile = row - first;
-    // A row's quads, scale and offset all begin four bytes after its
-    // neighbour's.
+    // All that is a row's begins four bytes after its neighbour's.
     std::byte* out = tiles_data + first * RowBytes() + in_tile * 4;
     HWY_DYNAMIC_DISPATCH(QuantizeRow)(x.row(row), k_, tile_rows, out);
   });

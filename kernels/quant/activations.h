@@ -1,33 +1,34 @@
 // Activations as the integer product reads them: rows quantised to 8 bits, a
-// scale for every 32 of a row, quantised once for all matrices that read them.
+// scale for every 128 of a row, quantised once for all matrices that read them.
 //
 //   QuantRows x;
 //   x.Quantize(normed);
 //   QuantMatMul(q_proj, x, query);
 //   QuantMatMul(k_proj, x, key);
 //
-// scale = max |x| / 127 of the block, code = x / scale to the nearest, ties to
+// scale = max |x| / 127 of the 128, code = x / scale to the nearest, ties to
 // even. A row's codes depend on that row alone and are the same on every CPU.
-// A block with an infinity or a NaN has the scale NaN, which shows in every
+// Where there is an infinity or a NaN the scale is NaN, which shows in every
 // output.
 //
-// Rows lie in tiles of at most 16, whose blocks follow one another:
+// Rows lie in tiles of at most 16, whose records follow one another:
 //
-//   tile    [blocks of the row's records][block]
-//   block   codes    s8   [8 quads of k][rows of the tile][4 k]
-//           scales   f32  [rows of the tile]
-//           offsets  s32  [rows of the tile]   -8 Σ codes
+//   tile    [records of the row][record]
+//   record  codes   s8   [32 quads of k][rows of the tile][4 k]
+//           scales  f32  [rows of the tile]
+//           starts  s32  [rows of the tile]            -128 Σ codes
+//           sums    s32  [4 blocks][rows of the tile]  Σ codes of the block
 //
 // so that a kernel for a given number of rows reads all it needs from one
-// pointer with constant offsets. An offset is what an int4 dot product starts
-// at, because its weights are stored as w + 8 (× 16 for int8's w + 128).
+// pointer with constant offsets. A start is what a dot product starts at where
+// weights are stored as w + 128.
 #ifndef LAPIDARY_KERNELS_QUANT_ACTIVATIONS_H_
 #define LAPIDARY_KERNELS_QUANT_ACTIVATIONS_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/quant/quant_layout.h"
+#include "kernels/quant/quantized_row.h"
 #include "kernels/scratch.h"
 #include "kernels/tensor.h"
 
@@ -35,9 +36,15 @@ namespace lapidary::kernels {
 
 inline constexpr int64_t kMaxTileRows = 16;
 
-// Bytes of a block, for each row of its tile.
-inline constexpr int64_t kTileBlockRowBytes =
-    kQuantBlock + sizeof(float) + sizeof(int32_t);
+// Bytes of a record, for each row of its tile.
+inline constexpr int64_t kTileRecordRowBytes =
+    kQuantRecordDepth + sizeof(float) +
+    (1 + kQuantRecordBlocks) * int64_t{sizeof(int32_t)};
+
+// Bytes of a row of k activations.
+constexpr int64_t QuantActivationBytes(int64_t k) {
+  return QuantRecords(k) * kTileRecordRowBytes;
+}
 
 class QuantRows {
  public:
@@ -48,7 +55,7 @@ class QuantRows {
   };
 
   // Quantises all rows, by all threads. Reuses the memory of the last call.
-  // A block whose largest number is below 1e-30 becomes zeros.
+  // Numbers whose largest is below 1e-30 become zeros.
   void Quantize(ConstMatrixView x);
 
   int64_t rows() const { return rows_; }
@@ -62,9 +69,7 @@ class QuantRows {
 
  private:
   int64_t FirstRow(int64_t tile) const { return rows_ * tile / tiles(); }
-  int64_t RowBytes() const {
-    return QuantRecords(k_) * kQuantRecordBlocks * kTileBlockRowBytes;
-  }
+  int64_t RowBytes() const { return QuantActivationBytes(k_); }
 
   int64_t rows_ = 0;
   int64_t k_ = 0;

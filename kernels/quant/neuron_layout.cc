@@ -1,8 +1,7 @@
 #include "kernels/quant/neuron_layout.h"
 
+#include <algorithm>
 #include <cstring>
-
-#include "kernels/half.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -24,41 +23,45 @@ std::optional<size_t> NeuronMatrixBytes(DType dtype, int64_t neurons,
   return static_cast<size_t>(neurons) * NeuronBytes(dtype, width);
 }
 
-void StoreNeuronBlock(DType dtype, int64_t width, void* record, int64_t block,
-                      const int8_t* codes, uint16_t scale) {
-  auto* bytes = static_cast<uint8_t*>(record);
-  uint8_t* out = bytes + block * BlockBytes(dtype);
-  const int offset = CodeOffset(dtype);
-  constexpr int64_t kHalf = kQuantBlock / 2;
-  if (dtype == DType::kInt4) {
-    for (int64_t i = 0; i < kHalf; ++i) {
-      out[i] = static_cast<uint8_t>((codes[i] + offset) |
-                                    (codes[i + kHalf] + offset) << 4);
-    }
+void StoreNeuron(DType dtype, int64_t width, void* record,
+                 const QuantizedRow& neuron) {
+  auto* out = static_cast<uint8_t*>(record);
+  const auto codes = static_cast<int64_t>(neuron.codes.size());
+  if (dtype == DType::kInt8) {
+    std::copy(neuron.codes.begin(), neuron.codes.end(), out);
   } else {
-    for (int64_t i = 0; i < kQuantBlock; ++i) {
-      out[i] = static_cast<uint8_t>(codes[i] + offset);
+    constexpr int64_t kHalf = kQuantBlock / 2;
+    for (int64_t first = 0; first < codes; first += kQuantBlock) {
+      const uint8_t* in = &neuron.codes[first];
+      for (int64_t i = 0; i < kHalf; ++i) {
+        out[first / 2 + i] = static_cast<uint8_t>(in[i] | in[i + kHalf] << 4);
+      }
     }
+    std::copy(neuron.grids.begin(), neuron.grids.end(),
+              out + NeuronCodeBytes(dtype, width));
   }
-  std::memcpy(bytes + NeuronCodeBytes(dtype, width) + block * sizeof(scale),
-              &scale, sizeof(scale));
+  std::memcpy(
+      out + NeuronCodeBytes(dtype, width) + NeuronGridBytes(dtype, width),
+      &neuron.scale, sizeof(neuron.scale));
 }
 
 void DequantizeNeuron(DType dtype, int64_t width, const void* record,
                       float* weights) {
-  const auto* bytes = static_cast<const uint8_t*>(record);
+  const auto* codes = static_cast<const uint8_t*>(record);
+  const uint8_t* grids = codes + NeuronCodeBytes(dtype, width);
+  float scale;
+  std::memcpy(&scale, grids + NeuronGridBytes(dtype, width), sizeof(scale));
   constexpr int64_t kHalf = kQuantBlock / 2;
   for (int64_t i = 0; i < width; ++i) {
-    const int64_t block = i / kQuantBlock;
-    const int64_t in_block = i % kQuantBlock;
-    uint16_t scale;
-    std::memcpy(&scale, bytes + NeuronCodeBytes(dtype, width) + block * 2, 2);
-    const uint8_t* codes = bytes + block * BlockBytes(dtype);
-    const int code = dtype == DType::kInt8 ? codes[in_block]
-                     : in_block < kHalf    ? codes[in_block] & 0xF
-                                           : codes[in_block - kHalf] >> 4;
-    weights[i] =
-        HalfToFloat(scale) * static_cast<float>(code - CodeOffset(dtype));
+    const int64_t block = i / kQuantBlock, in_block = i % kQuantBlock;
+    const CodeGrid grid =
+        dtype == DType::kInt4 ? UnpackGrid(grids[block]) : kInt8Grid;
+    const uint8_t* of_block = codes + block * BlockBytes(dtype);
+    const int code = dtype == DType::kInt8 ? of_block[in_block]
+                     : in_block < kHalf    ? of_block[in_block] & 0xF
+                                           : of_block[in_block - kHalf] >> 4;
+    weights[i] = scale * static_cast<float>(grid.multiplier) *
+                 static_cast<float>(code - grid.zero);
   }
 }
 

@@ -1,19 +1,19 @@
-// The order of a block-quantised matrix whose neurons are used one by one, in
-// memory and in the packed model's files: all of a neuron in one piece, so that
-// the few neurons that a token needs are all that is read.
+// The order of a quantised matrix whose neurons are used one by one, in memory
+// and in the packed model's files: all of a neuron in one piece, so that the few
+// neurons that a token needs are all that is read.
 //
 //   up    [neurons][width]  a record is a row of the matrix
 //   down  [width][neurons]  a record is a column
 //
-// A record has the codes of the neuron's numbers and then their scales. Every
-// 32 numbers are a block and share a scale: weight = scale · (code - offset),
-// as in quant_layout.h. Width is rounded up to 64, a record to a cache line.
+// A record is a quantised row (quant_layout.h has what it stands for): codes,
+// grids, and the scale in f32. Width is rounded up to 128, a record to a cache
+// line.
 //
-//           offset   codes                                    scales
-//   int8    128      u8  [width]                              fp16 [blocks]
-//   int4    8        u4  [blocks][16 bytes], each byte a      fp16 [blocks]
-//                    number i of its block in the low four
-//                    bits and number i + 16 in the high ones
+//           codes                                               grids
+//   int8    u8  [width]                                         -
+//   int4    u4  [blocks][16 bytes], each byte a number i of     u8  [blocks]
+//               its block in the low four bits and number
+//               i + 16 in the high ones
 //
 // Four bytes of codes are what four bytes of a row are in quant_layout.h: 16
 // records, transposed, are a panel.
@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 
 #include "kernels/quant/quant_layout.h"
@@ -29,14 +30,19 @@
 
 namespace lapidary::kernels {
 
-// Bytes of a record's codes, and of the whole record.
+// Bytes of a record's codes, of its grids, and of the whole record.
 constexpr int64_t NeuronCodeBytes(DType dtype, int64_t width) {
   return QuantRecords(width) * (QuantCodeBytes(dtype) / kQuantPanelRows);
 }
+constexpr int64_t NeuronGridBytes(DType dtype, int64_t width) {
+  return dtype == DType::kInt4 ? QuantRecords(width) * kQuantRecordBlocks : 0;
+}
 constexpr int64_t NeuronBytes(DType dtype, int64_t width) {
   constexpr int64_t kLine = 64;
-  const int64_t scales = QuantRecords(width) * kQuantRecordBlocks * 2;
-  return (NeuronCodeBytes(dtype, width) + scales + kLine - 1) / kLine * kLine;
+  const int64_t bytes = NeuronCodeBytes(dtype, width) +
+                        NeuronGridBytes(dtype, width) +
+                        static_cast<int64_t>(sizeof(float));
+  return (bytes + kLine - 1) / kLine * kLine;
 }
 
 // Bytes of a whole matrix; nothing for sizes below 1 or beyond those of any
@@ -55,15 +61,21 @@ struct NeuronMatrix {
   const std::byte* record(int64_t neuron) const {
     return data + neuron * NeuronBytes(dtype, width);
   }
+  float scale(int64_t neuron) const {
+    float scale;
+    std::memcpy(&scale,
+                record(neuron) + NeuronCodeBytes(dtype, width) +
+                    NeuronGridBytes(dtype, width),
+                sizeof(scale));
+    return scale;
+  }
   size_t bytes() const { return neurons * NeuronBytes(dtype, width); }
 };
 
-// Writes the codes and the scale of one block.
+// Writes a record.
 //   record  NeuronBytes(dtype, width) bytes
-//   block   number of the block in the record
-//   codes   [32]  weights in units of the scale: int8 ±127, int4 -8 … 7
-void StoreNeuronBlock(DType dtype, int64_t width, void* record, int64_t block,
-                      const int8_t* codes, uint16_t scale);
+void StoreNeuron(DType dtype, int64_t width, void* record,
+                 const QuantizedRow& neuron);
 
 // Reads a record back as f32.
 //   weights  [width]

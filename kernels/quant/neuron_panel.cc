@@ -71,42 +71,37 @@ void TransposeWords(const std::byte* const* in, int64_t offset,
   Store(_mm_unpackhi_epi64(ab_high, cd_high), out + 3 * kWordRowBytes);
 }
 
-// Eight scales of each of eight neurons: out[j] has the neurons' scales j.
-void TransposeScales(const std::byte* const* in, int64_t offset,
-                     uint16_t (*out)[8]) {
-  __m128i low[4], high[4];  // of pairs of neurons: scales 0-3, scales 4-7
-  for (int i = 0; i < 4; ++i) {
-    const __m128i a = Load(in[2 * i] + offset);
-    const __m128i b = Load(in[2 * i + 1] + offset);
-    low[i] = _mm_unpacklo_epi16(a, b);
-    high[i] = _mm_unpackhi_epi16(a, b);
-  }
-  for (const __m128i* pairs : {low, high}) {
-    const __m128i first_low = _mm_unpacklo_epi32(pairs[0], pairs[1]);
-    const __m128i first_high = _mm_unpackhi_epi32(pairs[0], pairs[1]);
-    const __m128i last_low = _mm_unpacklo_epi32(pairs[2], pairs[3]);
-    const __m128i last_high = _mm_unpackhi_epi32(pairs[2], pairs[3]);
-    Store(_mm_unpacklo_epi64(first_low, last_low), *out++);
-    Store(_mm_unpackhi_epi64(first_low, last_low), *out++);
-    Store(_mm_unpacklo_epi64(first_high, last_high), *out++);
-    Store(_mm_unpackhi_epi64(first_high, last_high), *out++);
+// 16 bytes of each of 16 neurons: out row j has the neurons' bytes j.
+//   rows  in and out
+void TransposeBytes(__m128i* rows) {
+  // Four rounds that interleave row i with row i + 8.
+  for (int round = 0; round < 4; ++round) {
+    __m128i mixed[kQuantPanelRows];
+    for (int i = 0; i < kQuantPanelRows / 2; ++i) {
+      const __m128i a = rows[i], b = rows[i + kQuantPanelRows / 2];
+      mixed[2 * i] = _mm_unpacklo_epi8(a, b);
+      mixed[2 * i + 1] = _mm_unpackhi_epi8(a, b);
+    }
+    std::copy(mixed, mixed + kQuantPanelRows, rows);
   }
 }
 
-// The scales of four panel records, of which `count` are there.
-void GatherScales(const std::byte* const* in, int64_t offset, int64_t count,
-                  int64_t record_bytes, std::byte* out) {
-  alignas(kVector) uint16_t scales[2][8][8];
-  TransposeScales(in, offset, scales[0]);
-  TransposeScales(in + 8, offset, scales[1]);
+constexpr int64_t kRecordsOfGrids = kVector / kQuantRecordBlocks;
+
+// The grids of `count` panel records, at most four.
+//   in   the neurons' records, all read at `offset`
+//   out  of the first record
+void GatherGrids(const std::byte* const* in, int64_t offset, int64_t count,
+                 std::byte* out) {
+  __m128i rows[kQuantPanelRows];
+  // 16 bytes, though fewer may be grids: records end with a cache line.
+  for (int64_t i = 0; i < kQuantPanelRows; ++i) rows[i] = Load(in[i] + offset);
+  TransposeBytes(rows);
+  constexpr int64_t kRecordBytes = QuantRecordBytes(DType::kInt4);
   for (int64_t r = 0; r < count; ++r) {
     for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
-      std::byte* to =
-          out + r * record_bytes + block * kQuantPanelRows * sizeof(uint16_t);
-      for (int64_t half = 0; half < 2; ++half) {
-        std::memcpy(to + half * kVector,
-                    scales[half][r * kQuantRecordBlocks + block], kVector);
-      }
+      Store(rows[r * kQuantRecordBlocks + block],
+            out + r * kRecordBytes + block * kQuantPanelRows);
     }
   }
 }
@@ -135,12 +130,19 @@ void GatherPanel(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
       }
     }
   }
-  constexpr int64_t kRecordsTogether = 4;
-  const int64_t scale_bytes = kQuantRecordBlocks * sizeof(uint16_t);
-  for (int64_t r = 0; r < records; r += kRecordsTogether) {
-    GatherScales(in, records * codes + r * scale_bytes,
-                 std::min(kRecordsTogether, records - r), record_bytes,
-                 panel + r * record_bytes + QuantCodeBytes(w.dtype));
+  if (w.dtype == DType::kInt4) {
+    for (int64_t r = 0; r < records; r += kRecordsOfGrids) {
+      GatherGrids(in, records * codes + r * kQuantRecordBlocks,
+                  std::min(kRecordsOfGrids, records - r),
+                  panel + r * record_bytes + QuantCodeBytes(w.dtype));
+    }
+  }
+  std::byte* scales = panel + QuantScaleOffset(w.dtype, records);
+  const int64_t scale = NeuronCodeBytes(w.dtype, w.width) +
+                        NeuronGridBytes(w.dtype, w.width);
+  for (int64_t i = 0; i < kQuantPanelRows; ++i) {
+    std::memcpy(scales + i * int64_t{sizeof(float)}, in[i] + scale,
+                sizeof(float));
   }
 }
 

@@ -13,13 +13,13 @@ namespace lapidary::kernels {
 void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
                   const QuantRows& x, MatrixView out) {
   const auto count = static_cast<int64_t>(neurons.size());
-  const TileKernel multiply = KernelFor(ProductKernelsInUse(), w.dtype);
-  const int64_t panel_bytes = QuantRecords(w.width) * QuantRecordBytes(w.dtype);
+  const int64_t records = QuantRecords(w.width);
+  const int64_t panel_bytes =
+      QuantScaleOffset(w.dtype, records) + kQuantPanelScaleBytes;
   const int64_t panels = QuantPanels(count);
   // One tile alone finds its panel in L1.
-  const int64_t group =
-      x.tiles() <= 1 ? 1
-                     : std::max<int64_t>(1, kChunkBytes / panel_bytes);
+  const int64_t together =
+      x.tiles() <= 1 ? 1 : PanelsTogether(w.dtype, records, x.tiles());
   const auto of_panel = [&](int64_t panel) {
     return neurons.subspan(std::min(count, panel * kQuantPanelRows),
                            kQuantPanelRows);
@@ -27,20 +27,19 @@ void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
   const bool worth_a_team = panels * panel_bytes * x.tiles() >= kTeamBytes;
   ParallelRanges(panels, worth_a_team, [&](int64_t begin, int64_t end) {
     thread_local Scratch scratch;
-    auto* room = scratch.Room<std::byte>(group * panel_bytes);
-    for (int64_t first = begin; first < end; first += group) {
-      const int64_t last = std::min(end, first + group);
-      for (int64_t panel = first; panel < last; ++panel) {
-        GatherPanel(w, of_panel(panel), of_panel(panel + 1),
-                    room + (panel - first) * panel_bytes);
+    auto* room = scratch.Room<std::byte>(together * panel_bytes);
+    PanelRun run;
+    run.dtype = w.dtype;
+    run.data = room;
+    run.records = records;
+    run.n = count;
+    for (run.first = begin; run.first < end; run.first += together) {
+      run.count = std::min(together, end - run.first);
+      for (int64_t i = 0; i < run.count; ++i) {
+        GatherPanel(w, of_panel(run.first + i), of_panel(run.first + i + 1),
+                    room + i * panel_bytes);
       }
-      for (int64_t t = 0; t < x.tiles(); ++t) {
-        const QuantRows::Tile tile = x.tile(t);
-        for (int64_t panel = first; panel < last; ++panel) {
-          MultiplyPanel(multiply, room + (panel - first) * panel_bytes,
-                        QuantRecords(w.width), panel, count, tile, out);
-        }
-      }
+      MultiplyPanels(ProductKernelsInUse(), run, x, out);
     }
   });
 }

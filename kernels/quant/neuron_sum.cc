@@ -20,9 +20,8 @@
 #define LAPIDARY_KERNELS_QUANT_NEURON_SUM_TILE_
 namespace lapidary::kernels {
 
-// Columns that are summed together: a cache line of int4 codes.
-inline constexpr int64_t kTileColumns = 128;
-inline constexpr int64_t kTileBlocks = kTileColumns / kQuantBlock;
+// Columns that are summed together: a record, a cache line of int4 codes.
+inline constexpr int64_t kTileColumns = kQuantRecordDepth;
 
 // One tile of some neurons, and the sums of all rows that it is added to.
 struct ChunkTile {
@@ -52,63 +51,51 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Vectors of up to 16 floats: half a block is a whole number of them.
 using F = hn::CappedTag<float, 16>;
 
-// weights = scale · (code - offset): at most 19 bits, so each step is exact.
+// weights = step · code - offset: at most 20 bits, so each step is exact.
 template <class V>
-HWY_INLINE void StoreWeights(V codes, float scale, float offset, float* out) {
+HWY_INLINE void StoreWeights(V codes, float step, float offset, float* out) {
   const F d;
-  hn::Store(hn::MulSub(hn::ConvertTo(d, codes), hn::Set(d, scale),
+  hn::Store(hn::MulSub(hn::ConvertTo(d, codes), hn::Set(d, step),
                        hn::Set(d, offset)),
             d, out);
 }
 
-HWY_INLINE void DecodeInt4Block(const uint8_t* codes, float scale, float* out) {
+HWY_INLINE void DecodeInt4Block(const uint8_t* codes, CodeGrid grid,
+                                float scale, float* out) {
   const hn::RebindToSigned<F> di;
   const hn::Rebind<uint8_t, F> d8;
   constexpr int64_t kHalf = kQuantBlock / 2;
-  const float offset = scale * CodeOffset(DType::kInt4);
+  const float step = scale * static_cast<float>(grid.multiplier);
+  const float offset = step * static_cast<float>(grid.zero);
   for (int64_t i = 0; i < kHalf; i += hn::Lanes(di)) {
     const auto both = hn::PromoteTo(di, hn::LoadU(d8, codes + i));
-    StoreWeights(hn::And(both, hn::Set(di, 0xF)), scale, offset, out + i);
-    StoreWeights(hn::ShiftRight<4>(both), scale, offset, out + kHalf + i);
+    StoreWeights(hn::And(both, hn::Set(di, 0xF)), step, offset, out + i);
+    StoreWeights(hn::ShiftRight<4>(both), step, offset, out + kHalf + i);
   }
 }
 
-HWY_INLINE void DecodeInt8Block(const uint8_t* codes, float scale, float* out) {
+HWY_INLINE void DecodeInt8(const uint8_t* codes, float scale, float* out) {
   const hn::RebindToSigned<F> di;
   const hn::Rebind<uint8_t, F> d8;
-  const float offset = scale * CodeOffset(DType::kInt8);
-  for (int64_t i = 0; i < kQuantBlock; i += hn::Lanes(di)) {
+  const float offset = scale * static_cast<float>(kInt8Grid.zero);
+  for (int64_t i = 0; i < kTileColumns; i += hn::Lanes(di)) {
     StoreWeights(hn::PromoteTo(di, hn::LoadU(d8, codes + i)), scale, offset,
                  out + i);
   }
 }
 
-// Columns [tile · 128, + 128) of a record; what is past its end is 0.
-//   codes    of the tile, as `scales` its first
-//   blocks   that the record still has, at most four
-//   weights  [128]
+// Columns [tile · 128, + 128) of a record.
+//   codes, grids  of the tile
+//   weights       [128]
 template <DType kType>
-HWY_INLINE void DecodeTile(const std::byte* codes, const std::byte* scales,
-                           int64_t blocks, float* weights) {
-  const hn::CappedTag<float, kTileBlocks> d;
-  const hn::Rebind<hwy::float16_t, decltype(d)> d16;
-  HWY_ALIGN float wide[kTileBlocks];
-  // Four, though a last tile has two: records end with a cache line.
-  for (int64_t i = 0; i < kTileBlocks; i += hn::Lanes(d)) {
-    const auto* at = reinterpret_cast<const hwy::float16_t*>(scales) + i;
-    hn::Store(hn::PromoteTo(d, hn::LoadU(d16, at)), d, wide + i);
-  }
+HWY_INLINE void DecodeTile(const std::byte* codes, const std::byte* grids,
+                           float scale, float* weights) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(codes);
-  for (int64_t block = 0; block < blocks; ++block) {
-    float* out = weights + block * kQuantBlock;
-    if (kType == DType::kInt4) {
-      DecodeInt4Block(bytes + block * kQuantBlock / 2, wide[block], out);
-    } else {
-      DecodeInt8Block(bytes + block * kQuantBlock, wide[block], out);
-    }
-  }
-  if (blocks < kTileBlocks) {
-    std::fill(weights + blocks * kQuantBlock, weights + kTileColumns, 0.0f);
+  if (kType == DType::kInt8) return DecodeInt8(bytes, scale, weights);
+  for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
+    DecodeInt4Block(bytes + block * kQuantBlock / 2,
+                    UnpackGrid(static_cast<uint8_t>(grids[block])), scale,
+                    weights + block * kQuantBlock);
   }
 }
 
@@ -120,11 +107,8 @@ HWY_INLINE void DecodeChunk(const ChunkTile& c) {
       kType == DType::kInt4 ? kTileColumns / 2 : kTileColumns;
   const int64_t record_bytes = NeuronBytes(kType, c.w.width);
   const std::byte* codes = c.w.data + c.tile * kCodeBytes;
-  const std::byte* scales = c.w.data + NeuronCodeBytes(kType, c.w.width) +
-                            c.tile * kTileBlocks * sizeof(uint16_t);
-  const int64_t blocks =
-      std::min(kTileBlocks, QuantRecords(c.w.width) * kQuantRecordBlocks -
-                                c.tile * kTileBlocks);
+  const std::byte* grids = c.w.data + NeuronCodeBytes(kType, c.w.width) +
+                           c.tile * kQuantRecordBlocks;
   const int32_t* neurons = c.active->neurons().data() + c.first_place;
   for (int64_t i = 0; i < c.count; ++i) {
     if (i < c.to_come) {
@@ -132,10 +116,10 @@ HWY_INLINE void DecodeChunk(const ChunkTile& c) {
       for (int64_t at = 0; at < kCodeBytes; at += kLine) {
         __builtin_prefetch(codes + next + at);
       }
-      __builtin_prefetch(scales + next);
+      __builtin_prefetch(grids + next);
     }
     const int64_t at = neurons[i] * record_bytes;
-    DecodeTile<kType>(codes + at, scales + at, blocks,
+    DecodeTile<kType>(codes + at, grids + at, c.w.scale(neurons[i]),
                       c.weights + i * kTileColumns);
   }
 }

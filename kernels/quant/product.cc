@@ -4,17 +4,12 @@
 #include <atomic>
 
 #include "absl/container/inlined_vector.h"
-#include "kernels/half.h"
 #include "kernels/parallel.h"
 #include "kernels/quant/panel_product.h"
 #include "kernels/quant/quant_layout.h"
 
 namespace lapidary::kernels {
 namespace {
-
-// Chunks where there is one tile and nothing is used again: what threads take
-// turns at towards the end of a product.
-constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
 // What an idle thread reads ahead of a product: half of an L2 cache.
 constexpr int64_t kExpectedBytes = 512 << 10;
@@ -32,10 +27,9 @@ struct Chunks {
 
   Chunks(const QuantMatrix& w, int64_t tiles)
       : records(QuantRecords(w.k)),
-        panel_bytes(records * QuantRecordBytes(w.dtype)),
+        panel_bytes(QuantScaleOffset(w.dtype, records) + kQuantPanelScaleBytes),
         panels(QuantPanels(w.n)) {
-    const int64_t bytes = tiles == 1 ? kSingleTileChunkBytes : kChunkBytes;
-    chunk_panels = std::max<int64_t>(1, bytes / panel_bytes);
+    chunk_panels = PanelsTogether(w.dtype, records, tiles);
   }
 
   int64_t chunks() const { return (panels + chunk_panels - 1) / chunk_panels; }
@@ -43,27 +37,21 @@ struct Chunks {
 
 struct ChunkedProduct : Chunks {
   const QuantProduct* product;
-  TileKernel multiply;
 
-  ChunkedProduct(const ProductKernels& kernels, const QuantProduct& p,
-                 int64_t tiles)
-      : Chunks(p.weights, tiles),
-        product(&p),
-        multiply(KernelFor(kernels, p.weights.dtype)) {}
+  ChunkedProduct(const QuantProduct& p, int64_t tiles)
+      : Chunks(p.weights, tiles), product(&p) {}
 
-  void MultiplyChunk(int64_t chunk, const QuantRows& x) const {
-    const int64_t first = chunk * chunk_panels;
-    const int64_t last = std::min(panels, first + chunk_panels);
-    for (int64_t t = 0; t < x.tiles(); ++t) {
-      const QuantRows::Tile tile = x.tile(t);
-      for (int64_t panel = first; panel < last; ++panel) {
-        MultiplyPanel(
-            multiply,
-            static_cast<const std::byte*>(product->weights.data) +
-                panel * panel_bytes,
-            records, panel, product->weights.n, tile, product->outputs);
-      }
-    }
+  void MultiplyChunk(const ProductKernels& kernels, int64_t chunk,
+                     const QuantRows& x) const {
+    PanelRun run;
+    run.dtype = product->weights.dtype;
+    run.first = chunk * chunk_panels;
+    run.data = static_cast<const std::byte*>(product->weights.data) +
+               run.first * panel_bytes;
+    run.count = std::min(chunk_panels, panels - run.first);
+    run.records = records;
+    run.n = product->weights.n;
+    MultiplyPanels(kernels, run, x, product->outputs);
   }
 };
 
@@ -72,14 +60,14 @@ void MultiplyBy(const ProductKernels& kernels, const QuantRows& x,
   absl::InlinedVector<ChunkedProduct, 4> chunked;
   int64_t chunks = 0, bytes = 0;
   for (const QuantProduct& product : products) {
-    const ChunkedProduct& c = chunked.emplace_back(kernels, product, x.tiles());
+    const ChunkedProduct& c = chunked.emplace_back(product, x.tiles());
     chunks += c.chunks();
     bytes += c.panels * c.panel_bytes * x.tiles();
   }
   const auto multiply = [&](int64_t chunk) {
     const ChunkedProduct* c = chunked.data();
     for (; chunk >= c->chunks(); ++c) chunk -= c->chunks();
-    c->MultiplyChunk(chunk, x);
+    c->MultiplyChunk(kernels, chunk, x);
   };
   if (bytes >= kTeamBytes) {
     ParallelChunks(chunks, multiply);
@@ -127,20 +115,21 @@ bool ProductSelfTest() {
   }
   QuantRows x;
   x.Quantize({inputs.data(), kRows, kK});
-  const uint16_t scale = FloatToHalf(0.5f);
   for (const DType dtype : {DType::kInt8, DType::kInt4}) {
     std::vector<uint8_t> matrix(*QuantMatrixBytes(dtype, kN, kK));
     const size_t panel_bytes = *QuantPanelBytes(dtype, kK);
-    for (int64_t row = 0; row < kN; ++row) {
-      for (int64_t block = 0; block * kQuantBlock < kK; ++block) {
-        int8_t codes[kQuantBlock];
-        for (int64_t i = 0; i < kQuantBlock; ++i) {
-          codes[i] = static_cast<int8_t>((row + block + i) * 7 % 16 - 8);
-        }
-        StoreQuantBlock(dtype,
-                        matrix.data() + row / kQuantPanelRows * panel_bytes,
-                        row % kQuantPanelRows, block, codes, scale);
+    for (int64_t n = 0; n < kN; ++n) {
+      QuantizedRow row(kK);
+      row.scale = 0.5f;
+      for (int64_t i = 0; i < kK; ++i) {
+        row.codes[i] = static_cast<uint8_t>((n + i) * 7 % 16);
       }
+      for (size_t block = 0; block < row.grids.size(); ++block) {
+        const auto b = static_cast<int>(block);
+        row.grids[block] = PackGrid({1 + 3 * b, 8 - b % 2});
+      }
+      StoreQuantRow(dtype, matrix.data() + n / kQuantPanelRows * panel_bytes,
+                    n % kQuantPanelRows, row);
     }
     const QuantMatrix w{dtype, kN, kK, matrix.data()};
     std::vector<float> in_use(kRows * kN), portable(kRows * kN);

@@ -1,4 +1,4 @@
-// AVX2 with FMA and F16C. Its byte product adds neighbours up in 16 bits and
+// AVX2 with FMA. Its byte product adds neighbours up in 16 bits and
 // would saturate for int8, so there the weights' sign moves to the activation
 // first.
 
@@ -11,7 +11,7 @@
 #include "kernels/quant/quant_layout.h"
 
 // See product_avx512.cc.
-#define LAPIDARY_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define LAPIDARY_AVX2 __attribute__((target("avx2,fma")))
 #define LAPIDARY_AVX2_INLINE LAPIDARY_AVX2 __attribute__((always_inline)) inline
 
 namespace lapidary::kernels {
@@ -55,9 +55,11 @@ LAPIDARY_AVX2_INLINE __m256i DotInt8(const std::byte* codes, const std::byte* x,
   return dot;
 }
 
-//   start  -8 Σ x
-LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes, const std::byte* x,
-                                     int64_t x_stride, __m256i start) {
+//   grids  of the block, from the 8 rows on
+//   sum    Σ x
+LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes,
+                                     const std::byte* grids, const std::byte* x,
+                                     int64_t x_stride, __m256i sum) {
   const __m256i low = _mm256_set1_epi8(0xF);
   // 16 products of at most 15 · 127 are below 2^15.
   __m256i pairs = _mm256_setzero_si256();
@@ -73,59 +75,85 @@ LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes, const std::byte* x,
         pairs, _mm256_maddubs_epi16(
                    second, Broadcast(first_x + kQuads / 2 * x_stride)));
   }
-  return _mm256_add_epi32(start, AddPairs(pairs));
+  // multiplier · (Σ code · x - zero · Σ x), the highest bit being 8 - zero.
+  const __m256i grid = _mm256_cvtepi8_epi32(
+      _mm_loadl_epi64(reinterpret_cast<const __m128i*>(grids)));
+  const __m256i zero =
+      _mm256_add_epi32(_mm256_set1_epi32(8), _mm256_srai_epi32(grid, 31));
+  const __m256i multiplier =
+      _mm256_and_si256(grid, _mm256_set1_epi32(0xF));
+  const __m256i dot =
+      _mm256_sub_epi32(AddPairs(pairs), _mm256_mullo_epi32(zero, sum));
+  return _mm256_mullo_epi32(multiplier, dot);
 }
 
+// A block's dot products of 8 panel rows, from `lane` on, with one row.
+//   record  of the panel
+//   x       the row's place in the tile's record
 template <DType kType>
-LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* codes, const std::byte* x,
-                                 int64_t x_stride, const std::byte* offset) {
-  return kType == DType::kInt8 ? DotInt8(codes, x, x_stride)
-                               : DotInt4(codes, x, x_stride, Broadcast(offset));
+LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* record, int64_t block,
+                                 int lane, const std::byte* x,
+                                 int64_t tile_rows) {
+  const std::byte* codes =
+      record + block * QuantCodeBytes(kType) / kQuantRecordBlocks + lane * 4;
+  const std::byte* of_block = x + block * kQuantBlock * tile_rows;
+  if constexpr (kType == DType::kInt8) {
+    return DotInt8(codes, of_block, tile_rows * 4);
+  } else {
+    constexpr int64_t kNumbersBeforeSums = 2;
+    const std::byte* sums = x + kQuantRecordDepth * tile_rows +
+                            (kNumbersBeforeSums + block) * tile_rows * 4;
+    return DotInt4(codes,
+                   record + QuantCodeBytes(kType) + block * kQuantPanelRows +
+                       lane,
+                   of_block, tile_rows * 4, Broadcast(sums));
+  }
 }
 
 // Rows [first, first + kCount) of the tile. The sums stay in registers.
 template <DType kType, int kCount>
 LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
-  constexpr int64_t kCodeBytes = QuantCodeBytes(kType);
-  const int64_t x_stride = p.tile_rows * 4;
   __m256 sums[kCount][kVectors];
 #pragma GCC unroll 4
   for (auto& row : sums) {
     for (__m256& sum : row) sum = _mm256_setzero_ps();
   }
-  const std::byte* block = p.tile + first * 4;
+  const std::byte* x = p.tile + first * 4;
   const std::byte* record = p.panel;
   for (int64_t r = 0; r < p.records; ++r, record += QuantRecordBytes(kType)) {
     for (int64_t at = 0; at < QuantRecordBytes(kType); at += 64) {
       _mm_prefetch(record + kPrefetchBytes + at, _MM_HINT_T0);
     }
-    for (int64_t half = 0; half < kQuantRecordBlocks; ++half) {
-      const std::byte* codes = record + half * kCodeBytes / kQuantRecordBlocks;
-      const std::byte* halves =
-          record + kCodeBytes + half * kQuantPanelRows * 2;
-      const std::byte* x_scales = block + p.tile_rows * kQuantBlock;
-      const std::byte* offsets = x_scales + x_stride;
+    __m256i dots[kCount][kVectors] = {};
+    for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        const __m256 scales = _mm256_cvtph_ps(_mm_loadu_si128(
-            reinterpret_cast<const __m128i*>(halves + v * kLanes * 2)));
 #pragma GCC unroll 4
         for (int i = 0; i < kCount; ++i) {
-          const __m256i dot = Dot<kType>(codes + v * kLanes * 4, block + i * 4,
-                                         x_stride, offsets + i * 4);
-          const __m256 scale = _mm256_mul_ps(
-              scales, _mm256_castsi256_ps(Broadcast(x_scales + i * 4)));
-          sums[i][v] =
-              _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, sums[i][v]);
+          dots[i][v] = _mm256_add_epi32(
+              dots[i][v],
+              Dot<kType>(record, block, v * kLanes, x + i * 4, p.tile_rows));
         }
       }
-      block += p.tile_rows * kTileBlockRowBytes;
     }
+    const std::byte* scales = x + kQuantRecordDepth * p.tile_rows;
+    for (int i = 0; i < kCount; ++i) {
+      const __m256 scale = _mm256_castsi256_ps(Broadcast(scales + i * 4));
+      for (int v = 0; v < kVectors; ++v) {
+        sums[i][v] =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[i][v]), scale, sums[i][v]);
+      }
+    }
+    x += p.tile_rows * kTileRecordRowBytes;
   }
+  // The records' end is where the scales are.
+  const auto* scales = reinterpret_cast<const float*>(record);
   for (int i = 0; i < kCount; ++i) {
     float row[kQuantPanelRows];
     for (int v = 0; v < kVectors; ++v) {
-      _mm256_storeu_ps(row + v * kLanes, sums[i][v]);
+      _mm256_storeu_ps(
+          row + v * kLanes,
+          _mm256_mul_ps(sums[i][v], _mm256_loadu_ps(scales + v * kLanes)));
     }
     std::memcpy(p.out + (first + i) * p.out_stride, row,
                 p.columns * sizeof(float));
@@ -140,14 +168,13 @@ void Multiply(const TileProduct& p) {
 }
 
 constexpr ProductKernels kKernels = {"AVX2", Multiply<DType::kInt8>,
-                                     Multiply<DType::kInt4>};
+                                     Multiply<DType::kInt4>, nullptr};
 
 }  // namespace
 
 const ProductKernels* Avx2ProductKernels() {
   const bool have = __builtin_cpu_supports("avx2") &&
-                    __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+                    __builtin_cpu_supports("fma");
   return have ? &kKernels : nullptr;
 }
 

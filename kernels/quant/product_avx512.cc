@@ -4,6 +4,7 @@
 // GCC 12 takes the "undefined" vectors of its own intrinsics for ours (GCC
 // bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
 #include <cstring>
@@ -24,19 +25,18 @@ namespace {
 
 constexpr int kQuads = kQuantBlock / 4;
 
-// How far ahead of the weights in use to ask for more. Nearer, memory and
-// arithmetic take turns; 16 KB is no better (kernel-notes.md §3).
+// How far ahead of the weights in use to ask for more, and into L2: L1 has no
+// room beside the tile. Half or twice as far is slower (Zen 4), and so is L1:
+// int8, 16 rows, 1.2 ms against 0.73.
 constexpr int64_t kPrefetchBytes = 8192;
 
 // From so many rows on. With fewer there is little arithmetic, and the CPU's own
-// prefetcher keeps more lines on their way than it does beside ours: one row
-// 44 against 35 GB/s, two 38 against 33, four even, eight 16 against 19 (Zen 4).
+// prefetcher keeps more lines on their way than it does beside ours.
 constexpr int kPrefetchRows = 4;
 
-// Rows whose dot products run side by side: enough to hide the latency of
-// vpdpbusd, few enough to leave registers for 16 rows' sums and a block's
-// weights.
-constexpr int kRowsTogether = 4;
+// Dot products of one output that run side by side where rows are too few to
+// hide the latency of vpdpbusd. Integers: their sum is the same in any order.
+constexpr int Chains(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
 
 template <typename T>
 LAPIDARY_VNNI_INLINE T Read(const std::byte* at) {
@@ -49,104 +49,224 @@ LAPIDARY_VNNI_INLINE __m512i Broadcast(const std::byte* at) {
   return _mm512_set1_epi32(Read<int32_t>(at));
 }
 
-template <DType kType>
-LAPIDARY_VNNI_INLINE void LoadBlock(const std::byte* codes, __m512i* quads) {
+// A cache line of the panel; asks for one that comes later.
+template <int kRows>
+LAPIDARY_VNNI_INLINE __m512i LoadLine(const std::byte* at) {
+  if constexpr (kRows >= kPrefetchRows) {
+    _mm_prefetch(at + kPrefetchBytes, _MM_HINT_T1);
+  }
+  return _mm512_loadu_si512(at);
+}
+
+// The grids of an int4 record, [4 blocks][16 rows]: what maps a code to the
+// integer it stands for, plus 128.
+struct Grids {
+  __m512i multipliers, offsets;
+};
+
+template <int kRows>
+LAPIDARY_VNNI_INLINE Grids LoadGrids(const std::byte* at) {
+  const __m512i bytes = LoadLine<kRows>(at);
+  const __m512i multipliers = _mm512_and_si512(bytes, _mm512_set1_epi8(0xF));
+  // 128 - 8 · multiplier, or 128 - 7 · multiplier. 8 · 15 stays in its byte.
+  const __m512i eight = _mm512_slli_epi16(multipliers, 3);
+  const __m512i back =
+      _mm512_maskz_mov_epi8(_mm512_movepi8_mask(bytes), multipliers);
+  const __m512i offsets = _mm512_add_epi8(
+      _mm512_sub_epi8(_mm512_set1_epi8(static_cast<char>(128)), eight), back);
+  return {multipliers, offsets};
+}
+
+// One block's grids, spread to where its codes are.
+struct BlockGrids {
+  __m512i multipliers;  // 16 bits: of two codes
+  __m512i offsets;      // 8 bits
+};
+
+template <int kBlock>
+LAPIDARY_VNNI_INLINE BlockGrids Spread(const Grids& grids) {
+  // From a byte for each row to 16-bit numbers, twice, and to bytes, four
+  // times. -1 is a zero.
+  const __m512i to_words = _mm512_set_epi8(
+      -1, 15, -1, 15, -1, 14, -1, 14, -1, 13, -1, 13, -1, 12, -1, 12,  //
+      -1, 11, -1, 11, -1, 10, -1, 10, -1, 9, -1, 9, -1, 8, -1, 8,      //
+      -1, 7, -1, 7, -1, 6, -1, 6, -1, 5, -1, 5, -1, 4, -1, 4,          //
+      -1, 3, -1, 3, -1, 2, -1, 2, -1, 1, -1, 1, -1, 0, -1, 0);
+  const __m512i to_bytes = _mm512_set_epi8(
+      15, 15, 15, 15, 14, 14, 14, 14, 13, 13, 13, 13, 12, 12, 12, 12,  //
+      11, 11, 11, 11, 10, 10, 10, 10, 9, 9, 9, 9, 8, 8, 8, 8,          //
+      7, 7, 7, 7, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 4, 4,                  //
+      3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+  constexpr int kLane = kBlock * 0x55;  // this 128-bit lane to all four
+  return {_mm512_shuffle_epi8(_mm512_shuffle_i32x4(grids.multipliers,
+                                                   grids.multipliers, kLane),
+                              to_words),
+          _mm512_shuffle_epi8(
+              _mm512_shuffle_i32x4(grids.offsets, grids.offsets, kLane),
+              to_bytes)};
+}
+
+// The integers that 64 int4 codes stand for, plus 128.
+LAPIDARY_VNNI_INLINE __m512i Decode(__m512i codes, const BlockGrids& grids) {
+  // Two products in a 16-bit lane: neither exceeds its byte, 15 · 15.
+  return _mm512_add_epi8(_mm512_mullo_epi16(codes, grids.multipliers),
+                         grids.offsets);
+}
+
+// Where a block lies and how to decode it.
+struct Block {
+  const std::byte* codes;
+  BlockGrids grids;
+};
+
+// Quads kHalf and kHalf + 4 of a block as bytes, [16 rows][4 k] each.
+template <DType kType, int kRows>
+LAPIDARY_VNNI_INLINE void LoadQuads(const Block& block, int half,
+                                    __m512i* quads) {
   if constexpr (kType == DType::kInt8) {
-#pragma GCC unroll 8
-    for (int quad = 0; quad < kQuads; ++quad) {
-      quads[quad] = _mm512_loadu_si512(codes + quad * 64);
-    }
+    quads[half] = LoadLine<kRows>(block.codes + half * 64);
+    quads[half + kQuads / 2] =
+        LoadLine<kRows>(block.codes + (half + kQuads / 2) * 64);
   } else {
     const __m512i low = _mm512_set1_epi8(0xF);
+    const __m512i both = LoadLine<kRows>(block.codes + half * 64);
+    quads[half] = Decode(_mm512_and_si512(both, low), block.grids);
+    quads[half + kQuads / 2] = Decode(
+        _mm512_and_si512(_mm512_srli_epi16(both, 4), low), block.grids);
+  }
+}
+
+template <int kRows>
+LAPIDARY_VNNI_INLINE void AddQuad(int quad, __m512i weights, const std::byte* x,
+                                  __m512i* dots) {
+  constexpr int kChains = Chains(kRows);
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    __m512i& dot = dots[row * kChains + quad % kChains];
+    dot = _mm512_dpbusd_epi32(dot, weights,
+                              Broadcast(x + (quad * kRows + row) * 4));
+  }
+}
+
+// Adds a block to the dot products. In int4 the next block's weights take the
+// place of its own one by one: decoded while there are others to multiply, they
+// keep nothing waiting. In int8 there is nothing to decode, and loads come in
+// time by themselves.
+//   x      the block's codes in the tile
+//   quads  [8]  int4: the block's weights, and then the next one's
+//   dots   [rows][chains]
+template <DType kType, int kRows>
+LAPIDARY_VNNI_INLINE void AddBlock(const std::byte* x, const Block& block,
+                                   const Block& next, __m512i* quads,
+                                   __m512i* dots) {
 #pragma GCC unroll 4
-    for (int quad = 0; quad < kQuads / 2; ++quad) {
-      const __m512i both = _mm512_loadu_si512(codes + quad * 64);
-      quads[quad] = _mm512_and_si512(both, low);
-      quads[quad + kQuads / 2] =
-          _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+  for (int half = 0; half < kQuads / 2; ++half) {
+    if constexpr (kType == DType::kInt8) {
+      LoadQuads<kType, kRows>(block, half, quads);
+    }
+    AddQuad<kRows>(half, quads[half], x, dots);
+    AddQuad<kRows>(half + kQuads / 2, quads[half + kQuads / 2], x, dots);
+    if constexpr (kType == DType::kInt4) {
+      LoadQuads<kType, kRows>(next, half, quads);
     }
   }
 }
 
-// Where a dot product starts, so that the weights' offset cancels.
-template <DType kType>
-LAPIDARY_VNNI_INLINE __m512i Start(const std::byte* offset) {
-  const __m512i start = Broadcast(offset);
-  return kType == DType::kInt4 ? start : _mm512_slli_epi32(start, 4);
+// A record's block.
+template <DType kType, int kBlock>
+LAPIDARY_VNNI_INLINE Block BlockOf(const std::byte* record,
+                                   const Grids& grids) {
+  Block block;
+  block.codes = record + kBlock * QuantCodeBytes(kType) / kQuantRecordBlocks;
+  if constexpr (kType == DType::kInt4) block.grids = Spread<kBlock>(grids);
+  return block;
 }
 
-// Adds a block to the sums of rows [kFirst, kFirst + kCount) of the tile.
-template <DType kType, int kRows, int kFirst, int kCount>
-LAPIDARY_VNNI_INLINE void AddRows(const __m512i* quads, __m512 scales,
-                                  const std::byte* block, __m512* sums) {
-  const std::byte* x_scales = block + kRows * kQuantBlock;
-  const std::byte* offsets = x_scales + kRows * 4;
-  __m512i dots[kCount];
-#pragma GCC unroll 4
-  for (int i = 0; i < kCount; ++i) {
-    dots[i] = Start<kType>(offsets + (kFirst + i) * 4);
+template <DType kType, int kRows>
+LAPIDARY_VNNI_INLINE Grids GridsOf(const std::byte* record) {
+  Grids grids;
+  if constexpr (kType == DType::kInt4) {
+    grids = LoadGrids<kRows>(record + QuantCodeBytes(kType));
   }
-#pragma GCC unroll 8
-  for (int quad = 0; quad < kQuads; ++quad) {
+  return grids;
+}
+
+// Adds a record to the rows' sums.
+//   next   the record that follows
+//   grids  the record's, and then the next one's
+//   quads  int4: the weights of the record's first block, and then of the
+//          next's
+template <DType kType, int kRows>
+LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
+                                    const std::byte* next, const std::byte* x,
+                                    Grids* grids, __m512i* quads,
+                                    __m512* sums) {
+  constexpr int kChains = Chains(kRows);
+  constexpr int64_t kBlockBytes = kRows * kQuantBlock;
+  const std::byte* scales = x + kRows * kQuantRecordDepth;
+  const std::byte* starts = scales + kRows * 4;
+  __m512i dots[kRows * kChains];
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    dots[row * kChains] = Broadcast(starts + row * 4);
 #pragma GCC unroll 4
-    for (int i = 0; i < kCount; ++i) {
-      dots[i] = _mm512_dpbusd_epi32(
-          dots[i], quads[quad],
-          Broadcast(block + (quad * kRows + kFirst + i) * 4));
+    for (int chain = 1; chain < kChains; ++chain) {
+      dots[row * kChains + chain] = _mm512_setzero_si512();
     }
   }
+  const Block b0 = BlockOf<kType, 0>(record, *grids);
+  const Block b1 = BlockOf<kType, 1>(record, *grids);
+  AddBlock<kType, kRows>(x, b0, b1, quads, dots);
+  const Block b2 = BlockOf<kType, 2>(record, *grids);
+  AddBlock<kType, kRows>(x + kBlockBytes, b1, b2, quads, dots);
+  const Block b3 = BlockOf<kType, 3>(record, *grids);
+  AddBlock<kType, kRows>(x + 2 * kBlockBytes, b2, b3, quads, dots);
+  *grids = GridsOf<kType, kRows>(next);
+  AddBlock<kType, kRows>(x + 3 * kBlockBytes, b3,
+                         BlockOf<kType, 0>(next, *grids), quads, dots);
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+    __m512i dot = dots[row * kChains];
 #pragma GCC unroll 4
-  for (int i = 0; i < kCount; ++i) {
-    const __m512 scale = _mm512_mul_ps(
-        scales, _mm512_set1_ps(Read<float>(x_scales + (kFirst + i) * 4)));
-    sums[kFirst + i] =
-        _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[i]), scale, sums[kFirst + i]);
-  }
-}
-
-template <DType kType, int kRows, int kFirst = 0>
-LAPIDARY_VNNI_INLINE void AddBlock(const __m512i* quads, __m512 scales,
-                                   const std::byte* block, __m512* sums) {
-  constexpr int kLeft = kRows - kFirst;
-  if constexpr (kLeft > kRowsTogether) {
-    AddRows<kType, kRows, kFirst, kRowsTogether>(quads, scales, block, sums);
-    AddBlock<kType, kRows, kFirst + kRowsTogether>(quads, scales, block, sums);
-  } else {
-    AddRows<kType, kRows, kFirst, kLeft>(quads, scales, block, sums);
+    for (int chain = 1; chain < kChains; ++chain) {
+      dot = _mm512_add_epi32(dot, dots[row * kChains + chain]);
+    }
+    sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
+                                _mm512_set1_ps(Read<float>(scales + row * 4)),
+                                sums[row]);
   }
 }
 
 template <DType kType, int kRows>
 LAPIDARY_VNNI void MultiplyTile(const TileProduct& p) {
   constexpr int64_t kRecordBytes = QuantRecordBytes(kType);
-  constexpr int64_t kCodeBytes = QuantCodeBytes(kType);
   __m512 sums[kRows];
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) sums[row] = _mm512_setzero_ps();
-  const std::byte* block = p.tile;
-  const std::byte* record = p.panel;
-  for (int64_t r = 0; r < p.records; ++r, record += kRecordBytes) {
-    if constexpr (kRows >= kPrefetchRows) {
-#pragma GCC unroll 17
-      for (int64_t at = 0; at < kRecordBytes; at += 64) {
-        _mm_prefetch(record + kPrefetchBytes + at, _MM_HINT_T0);
-      }
-    }
-#pragma GCC unroll 2
-    for (int half = 0; half < kQuantRecordBlocks; ++half) {
-      __m512i quads[kQuads];
-      LoadBlock<kType>(record + half * kCodeBytes / kQuantRecordBlocks, quads);
-      const __m512 scales =
-          _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(
-              record + kCodeBytes + half * kQuantPanelRows * 2)));
-      AddBlock<kType, kRows>(quads, scales, block, sums);
-      block += kRows * kTileBlockRowBytes;
+  Grids grids = GridsOf<kType, kRows>(p.panel);
+  __m512i quads[kQuads];
+  if constexpr (kType == DType::kInt4) {
+#pragma GCC unroll 4
+    for (int half = 0; half < kQuads / 2; ++half) {
+      LoadQuads<kType, kRows>(BlockOf<kType, 0>(p.panel, grids), half, quads);
     }
   }
+  const std::byte* record = p.panel;
+  const std::byte* x = p.tile;
+  for (int64_t r = 0; r < p.records; ++r) {
+    // After the last, anything that can be read.
+    const std::byte* next = r + 1 < p.records ? record + kRecordBytes : record;
+    AddRecord<kType, kRows>(record, next, x, &grids, quads, sums);
+    record += kRecordBytes;
+    x += kRows * kTileRecordRowBytes;
+  }
+  // The records' end is where the scales are.
+  const __m512 scales = _mm512_loadu_ps(record);
   const auto columns = static_cast<__mmask16>((1u << p.columns) - 1);
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
-    _mm512_mask_storeu_ps(p.out + row * p.out_stride, columns, sums[row]);
+    _mm512_mask_storeu_ps(p.out + row * p.out_stride, columns,
+                          _mm512_mul_ps(sums[row], scales));
   }
 }
 
@@ -163,8 +283,38 @@ void Multiply(const TileProduct& p) {
   Dispatch<kType>(p, std::make_integer_sequence<int, kMaxTileRows>());
 }
 
+template <int kBlock>
+LAPIDARY_VNNI_INLINE void DecodeBlock(const std::byte* record,
+                                      const Grids& grids, std::byte* out) {
+  const Block block = BlockOf<DType::kInt4, kBlock>(record, grids);
+  __m512i quads[kQuads];
+#pragma GCC unroll 4
+  for (int half = 0; half < kQuads / 2; ++half) {
+    LoadQuads<DType::kInt4, kMaxTileRows>(block, half, quads);
+  }
+  out += kBlock * QuantCodeBytes(DType::kInt8) / kQuantRecordBlocks;
+#pragma GCC unroll 8
+  for (int quad = 0; quad < kQuads; ++quad) {
+    _mm512_storeu_si512(out + quad * 64, quads[quad]);
+  }
+}
+
+LAPIDARY_VNNI void DecodePanel(const std::byte* panel, int64_t records,
+                               std::byte* out) {
+  for (int64_t r = 0; r < records; ++r) {
+    const Grids grids = GridsOf<DType::kInt4, kMaxTileRows>(panel);
+    DecodeBlock<0>(panel, grids, out);
+    DecodeBlock<1>(panel, grids, out);
+    DecodeBlock<2>(panel, grids, out);
+    DecodeBlock<3>(panel, grids, out);
+    panel += QuantRecordBytes(DType::kInt4);
+    out += QuantRecordBytes(DType::kInt8);
+  }
+  std::memcpy(out, panel, kQuantPanelScaleBytes);
+}
+
 constexpr ProductKernels kKernels = {"AVX-512 VNNI", Multiply<DType::kInt8>,
-                                     Multiply<DType::kInt4>};
+                                     Multiply<DType::kInt4>, DecodePanel};
 
 }  // namespace
 

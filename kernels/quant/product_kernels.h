@@ -2,13 +2,13 @@
 // panel of weights times one tile of activations.
 //
 // All compute the same numbers to the bit. For each output row and activation
-// row, over the blocks b in ascending order from sum = 0:
+// row, over the records of 128 k in ascending order from sum = 0:
 //
-//   dot = Σ weight code · activation code           exact, in 32 bits
-//   sum = fma(float(dot), weight scale · activation scale, sum)     in f32
+//   dot = Σ weight integer · activation code       exact, in 32 bits
+//   sum = fma(float(dot), activation scale, sum)   in f32
 //
-// where float(dot) is exact (|dot| < 2^24) and the scales' product is rounded
-// once. Nothing depends on how many rows a tile has.
+// and out = sum · weight scale. float(dot) is exact (|dot| < 2^22). Nothing
+// depends on how many rows a tile has.
 #ifndef LAPIDARY_KERNELS_QUANT_PRODUCT_KERNELS_H_
 #define LAPIDARY_KERNELS_QUANT_PRODUCT_KERNELS_H_
 
@@ -29,10 +29,16 @@ struct TileProduct {
 
 using TileKernel = void (*)(const TileProduct& product);
 
+// Writes an int4 panel as the int8 panel of the same weights.
+using DecodeKernel = void (*)(const std::byte* panel, int64_t records,
+                              std::byte* out);
+
 struct ProductKernels {
   const char* name;
   TileKernel int8;
   TileKernel int4;
+  // Null where int4 tiles are as fast as int8 ones.
+  DecodeKernel decode_int4;
 };
 
 // Null where the CPU lacks the instructions.

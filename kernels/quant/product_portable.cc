@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/half.h"
 #include "kernels/quant/activations.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/quant/quant_layout.h"
@@ -12,7 +11,8 @@
 namespace lapidary::kernels {
 namespace {
 
-constexpr int64_t kQuads = kQuantBlock / 4;
+constexpr int64_t kQuads = kQuantRecordDepth / 4;
+constexpr int64_t kBlockQuads = kQuantBlock / 4;
 constexpr int64_t kQuadBytes = kQuantPanelRows * 4;
 
 template <typename T>
@@ -22,35 +22,39 @@ T Read(const std::byte* at) {
   return value;
 }
 
-// The block's weights as they are stored: [8 quads][16 rows][4 k].
+// The record's weights as integers + 128: [32 quads][16 rows][4 k].
 template <DType kType>
-void LoadBlock(const std::byte* codes, uint8_t (*quads)[kQuadBytes]) {
+void LoadRecord(const std::byte* record, uint8_t (*quads)[kQuadBytes]) {
   if (kType == DType::kInt8) {
-    std::memcpy(quads, codes, kQuads * kQuadBytes);
+    std::memcpy(quads, record, kQuads * kQuadBytes);
     return;
   }
-  const auto* bytes = reinterpret_cast<const uint8_t*>(codes);
-  for (int64_t quad = 0; quad < kQuads / 2; ++quad) {
+  const auto* codes = reinterpret_cast<const uint8_t*>(record);
+  const uint8_t* grids = codes + QuantCodeBytes(kType);
+  for (int64_t quad = 0; quad < kQuads; ++quad) {
+    const int64_t block = quad / kBlockQuads, in_block = quad % kBlockQuads;
+    constexpr int64_t kHalf = kBlockQuads / 2;
+    const uint8_t* both =
+        codes + (block * kHalf + in_block % kHalf) * kQuadBytes;
     for (int64_t i = 0; i < kQuadBytes; ++i) {
-      const uint8_t byte = bytes[quad * kQuadBytes + i];
-      quads[quad][i] = byte & 0xF;
-      quads[quad + kQuads / 2][i] = byte >> 4;
+      const CodeGrid grid = UnpackGrid(grids[block * kQuantPanelRows + i / 4]);
+      const int code = in_block < kHalf ? both[i] & 0xF : both[i] >> 4;
+      quads[quad][i] =
+          static_cast<uint8_t>(128 + grid.multiplier * (code - grid.zero));
     }
   }
 }
 
-// Adds one block to a row's sums.
-//   at    the row's place in the tile's block
+// Adds one record to a row's sums.
+//   at    the row's place in the tile's record
 //   sums  [16]
-template <DType kType>
-void AddBlock(const uint8_t (*quads)[kQuadBytes], const std::byte* scales,
-              const std::byte* at, int64_t tile_rows, float* sums) {
-  const std::byte* numbers = at + tile_rows * kQuantBlock;
-  const auto x_scale = Read<float>(numbers);
-  const auto offset =
-      Read<int32_t>(numbers + tile_rows * int64_t{sizeof(x_scale)});
+void AddRecord(const uint8_t (*quads)[kQuadBytes], const std::byte* at,
+               int64_t tile_rows, float* sums) {
+  const std::byte* numbers = at + tile_rows * kQuantRecordDepth;
+  const auto scale = Read<float>(numbers);
+  const auto start = Read<int32_t>(numbers + tile_rows * 4);
   int32_t dots[kQuantPanelRows];
-  for (int32_t& dot : dots) dot = offset * (CodeOffset(kType) / 8);
+  for (int32_t& dot : dots) dot = start;
   for (int64_t quad = 0; quad < kQuads; ++quad) {
     int8_t x[4];
     std::memcpy(x, at + quad * tile_rows * 4, sizeof(x));
@@ -60,38 +64,33 @@ void AddBlock(const uint8_t (*quads)[kQuadBytes], const std::byte* scales,
     }
   }
   for (int64_t row = 0; row < kQuantPanelRows; ++row) {
-    const float scale = HalfToFloat(Read<uint16_t>(scales + row * 2)) * x_scale;
     sums[row] = std::fma(static_cast<float>(dots[row]), scale, sums[row]);
   }
 }
 
 template <DType kType>
 void MultiplyTile(const TileProduct& p) {
-  const int64_t block_bytes = p.tile_rows * kTileBlockRowBytes;
+  const int64_t tile_record_bytes = p.tile_rows * kTileRecordRowBytes;
   float sums[kMaxTileRows][kQuantPanelRows] = {};
-  const std::byte* block = p.tile;
   for (int64_t r = 0; r < p.records; ++r) {
-    const std::byte* record = p.panel + r * QuantRecordBytes(kType);
-    for (int64_t half = 0; half < kQuantRecordBlocks; ++half) {
-      uint8_t quads[kQuads][kQuadBytes];
-      LoadBlock<kType>(
-          record + half * QuantCodeBytes(kType) / kQuantRecordBlocks, quads);
-      const std::byte* scales =
-          record + QuantCodeBytes(kType) + half * kQuantPanelRows * 2;
-      for (int64_t row = 0; row < p.tile_rows; ++row) {
-        AddBlock<kType>(quads, scales, block + row * 4, p.tile_rows, sums[row]);
-      }
-      block += block_bytes;
+    uint8_t quads[kQuads][kQuadBytes];
+    LoadRecord<kType>(p.panel + r * QuantRecordBytes(kType), quads);
+    for (int64_t row = 0; row < p.tile_rows; ++row) {
+      AddRecord(quads, p.tile + r * tile_record_bytes + row * 4, p.tile_rows,
+                sums[row]);
     }
   }
+  const std::byte* scales = p.panel + QuantScaleOffset(kType, p.records);
   for (int64_t row = 0; row < p.tile_rows; ++row) {
-    std::memcpy(p.out + row * p.out_stride, sums[row],
-                p.columns * sizeof(float));
+    for (int64_t column = 0; column < p.columns; ++column) {
+      p.out[row * p.out_stride + column] =
+          sums[row][column] * Read<float>(scales + column * 4);
+    }
   }
 }
 
 constexpr ProductKernels kKernels = {"portable", MultiplyTile<DType::kInt8>,
-                                     MultiplyTile<DType::kInt4>};
+                                     MultiplyTile<DType::kInt4>, nullptr};
 
 }  // namespace
 

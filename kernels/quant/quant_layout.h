@@ -1,20 +1,31 @@
-// The order of a block-quantised weight matrix in memory and in the packed
-// model's files: panels of 16 output rows, so that each lane of a vector is a
-// row, an activation is broadcast to all, and no sum crosses lanes.
+// The order of a quantised weight matrix in memory and in the packed model's
+// files: panels of 16 output rows, so that each lane of a vector is a row, an
+// activation is broadcast to all, and no sum crosses lanes.
 //
 //   source  [n][k]   row-major, y = W x (PyTorch's [out, in])
-//   packed  [ceil(n/16) panels][ceil(k/64) records]
+//   packed  [ceil(n/16) panels]
+//   panel   [ceil(k/128) records], then the rows' scales, f32 [16]
 //
-// A record is 16 rows of 64 k: codes, then scales. Every 32 k of a row are a
-// block and share a scale: weight = scale · (code - offset).
+// A row has one scale. In int4 every 32 k of it are a block, whose step is a
+// small multiple of that scale, an integer, so that a dot product stays one of
+// integers for as long as the activations share a scale:
 //
-//           offset   codes                                     scales (fp16)
-//   int8    128      u8  [16 quads of k][16 rows][4 k]         [2 blocks][16]
-//   int4    8        u4  [2 blocks][4][16 rows][4 k], each     [2 blocks][16]
-//                    byte quad q of its block in the low four
-//                    bits and quad q + 4 in the high ones
+//   int8  weight = scale · (code - 128)
+//   int4  weight = scale · multiplier · (code - zero)
+//         multiplier 0 … 15;  zero 8 or 7: the codes reach further down or up
 //
-// So a record is 17 or 9 cache lines. What pads n and k has the scale 0.
+// A record is 16 rows of 128 k.
+//
+//           codes                                          grids
+//   int8    u8  [32 quads of k][16 rows][4 k]              -
+//   int4    u4  [4 blocks][4][16 rows][4 k], each byte     u8 [4 blocks][16]
+//               quad q of its block in the low four bits
+//               and quad q + 4 in the high ones
+//
+// So a record is 32 or 17 cache lines. A grid has the block's multiplier in the
+// low four bits and 8 - zero in the highest. A scale has 12 significant bits: a
+// weight is exact in f32, however it is computed. What pads n has the scale 0,
+// what pads k is 0.
 #ifndef LAPIDARY_KERNELS_QUANT_QUANT_LAYOUT_H_
 #define LAPIDARY_KERNELS_QUANT_QUANT_LAYOUT_H_
 
@@ -22,42 +33,35 @@
 #include <cstdint>
 #include <optional>
 
+#include "kernels/quant/quantized_row.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels {
 
 inline constexpr int64_t kQuantPanelRows = 16;
-inline constexpr int64_t kQuantBlock = 32;
-inline constexpr int64_t kQuantRecordDepth = 64;
-inline constexpr int64_t kQuantRecordBlocks = kQuantRecordDepth / kQuantBlock;
-inline constexpr int64_t kQuantScaleBytes =
-    kQuantRecordBlocks * kQuantPanelRows * 2;
+inline constexpr int64_t kQuantPanelScaleBytes =
+    kQuantPanelRows * int64_t{sizeof(float)};
 
-// Below, `dtype` is kInt8 or kInt4.
-constexpr bool IsQuantized(DType dtype) {
-  return dtype == DType::kInt8 || dtype == DType::kInt4;
-}
-
-// The code that stands for a weight of zero.
-constexpr int CodeOffset(DType dtype) {
-  return dtype == DType::kInt4 ? 8 : 128;
-}
-
-// Bytes of a record's codes, and of the whole record.
+// Bytes of a record's codes, and of the whole record. Here and below, `dtype`
+// is kInt8 or kInt4.
 constexpr int64_t QuantCodeBytes(DType dtype) {
   const int64_t codes = kQuantPanelRows * kQuantRecordDepth;
   return dtype == DType::kInt4 ? codes / 2 : codes;
 }
 constexpr int64_t QuantRecordBytes(DType dtype) {
-  return QuantCodeBytes(dtype) + kQuantScaleBytes;
+  const int64_t grids =
+      dtype == DType::kInt4 ? kQuantRecordBlocks * kQuantPanelRows : 0;
+  return QuantCodeBytes(dtype) + grids;
 }
 
-// Panels that hold n rows, records that hold k columns.
+// Panels that hold n rows.
 constexpr int64_t QuantPanels(int64_t n) {
   return n / kQuantPanelRows + (n % kQuantPanelRows != 0);
 }
-constexpr int64_t QuantRecords(int64_t k) {
-  return k / kQuantRecordDepth + (k % kQuantRecordDepth != 0);
+
+// Where a panel of `records` records has its rows' scales.
+constexpr int64_t QuantScaleOffset(DType dtype, int64_t records) {
+  return records * QuantRecordBytes(dtype);
 }
 
 // Bytes of one panel, and of a whole [n][k] matrix; nothing for sizes below 1
@@ -65,13 +69,11 @@ constexpr int64_t QuantRecords(int64_t k) {
 std::optional<size_t> QuantPanelBytes(DType dtype, int64_t k);
 std::optional<size_t> QuantMatrixBytes(DType dtype, int64_t n, int64_t k);
 
-// Writes the codes and the scale of one block.
+// Writes a row.
 //   panel  QuantPanelBytes(dtype, k) bytes
-//   row    in the panel
-//   block  number of the block in the row: k / 32
-//   codes  [32]  weights in units of the scale: int8 ±127, int4 -8 … 7
-void StoreQuantBlock(DType dtype, void* panel, int64_t row, int64_t block,
-                     const int8_t* codes, uint16_t scale);
+//   lane   of the row in the panel
+void StoreQuantRow(DType dtype, void* panel, int64_t lane,
+                   const QuantizedRow& row);
 
 // Reads row `n` of a packed [*][k] matrix back as f32: how an embedding row is
 // taken from the tied head.

@@ -1,4 +1,4 @@
-// Packs a weight matrix into the block-quantised layouts, and keeps account of
+// Packs a weight matrix into the quantised layouts, and keeps account of
 // what that costs.
 #ifndef LAPIDARY_KERNELS_QUANT_QUANTIZE_H_
 #define LAPIDARY_KERNELS_QUANT_QUANTIZE_H_
@@ -9,7 +9,7 @@
 
 namespace lapidary::kernels {
 
-// What eight steps of the largest scale in fp16 reach.
+// Far beyond any model's weights; keeps what is computed of them finite.
 inline constexpr float kMaxQuantWeight = 8 * 65504.0f;
 
 // The error of quantised weights; adds up over panels and tensors.
@@ -33,21 +33,11 @@ struct QuantError {
 QuantError QuantizePanel(DType source, const void* rows, int64_t row_count,
                          int64_t k, DType target, void* panel);
 
-// Writes records of neurons that are rows of the matrix, by all threads.
-//   rows     [count][width]
+// Writes records of neurons, by all threads.
+//   rows     [count][width]  a neuron's weights, each
 //   records  [count], as neuron_layout.h; all zero before
-QuantError QuantizeNeuronRows(DType source, const void* rows, int64_t count,
-                              int64_t width, DType target, void* records);
-
-// Writes block `block` of the records of neurons that are columns of the
-// matrix, by all threads.
-//   rows     [row_count][neurons]  rows 32·block and on, at most 32
-//   width    rows of the whole matrix
-//   records  [neurons]; all zero before the first block
-QuantError QuantizeNeuronBlocks(DType source, const void* rows,
-                                int64_t row_count, int64_t neurons,
-                                int64_t width, int64_t block, DType target,
-                                void* records);
+QuantError QuantizeNeurons(DType source, const void* rows, int64_t count,
+                           int64_t width, DType target, void* records);
 
 }  // namespace lapidary::kernels
 

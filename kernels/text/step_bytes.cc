@@ -43,7 +43,7 @@ int64_t SparseBytesOfRow(const TextConfig& c) {
   constexpr int64_t kNeuronBytes = 3 * sizeof(float);
   // The hidden state, quantised; a bit for each neuron, and where a row begins.
   return WidestSparseFfn(c) * kNeuronBytes +
-         QuantRecords(c.hidden_size) * kQuantRecordBlocks * kTileBlockRowBytes +
+         QuantActivationBytes(c.hidden_size) +
          WidestSparseFfn(c) / 8 + 4 * sizeof(int64_t);
 }
 
@@ -51,7 +51,7 @@ int64_t SparseBytesOfRow(const TextConfig& c) {
 int64_t ProductBytesOfRow(const TextConfig& c) {
   const int64_t widest =
       std::max({c.hidden_size, c.query_width(), WidestFfn(c)});
-  return QuantRecords(widest) * kQuantRecordBlocks * kTileBlockRowBytes;
+  return QuantActivationBytes(widest);
 }
 
 }  // namespace

@@ -27,9 +27,9 @@ T Read(const std::byte* at) {
   return value;
 }
 
-TEST_P(QuantRowsTest, CodesScalesAndOffsets_LieAsDrawn) {
+TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
   for (int64_t rows : {1, 3, 16, 17, 40}) {
-    for (int64_t k : {1, 31, 32, 33, 64, 100}) {
+    for (int64_t k : {1, 31, 32, 127, 128, 129, 300}) {
       std::vector<float> x(rows * k);
       for (size_t i = 0; i < x.size(); ++i) x[i] = 3 * NormalNoise(i, 9);
       QuantRows quantized;
@@ -43,19 +43,19 @@ TEST_P(QuantRowsTest, CodesScalesAndOffsets_LieAsDrawn) {
         ASSERT_GE(tile.rows, 1);
         ASSERT_LE(tile.rows, kMaxTileRows);
         next_row += tile.rows;
-        for (int64_t block = 0; block < (k + 63) / 64 * 2; ++block) {
-          const std::byte* data = tile.data + block * tile.rows * 40;
+        for (int64_t record = 0; record < (k + 127) / 128; ++record) {
+          const std::byte* data = tile.data + record * tile.rows * 152;
           for (int64_t r = 0; r < tile.rows; ++r) {
             const auto at = [&](int64_t i) {
-              const int64_t column = block * 32 + i;
+              const int64_t column = record * 128 + i;
               return column < k ? x[(tile.first_row + r) * k + column] : 0.0f;
             };
             float peak = 0;
-            for (int64_t i = 0; i < 32; ++i) {
+            for (int64_t i = 0; i < 128; ++i) {
               peak = std::max(peak, std::fabs(at(i)));
             }
-            int sum = 0;
-            for (int64_t i = 0; i < 32; ++i) {
+            int sums[4] = {};
+            for (int64_t i = 0; i < 128; ++i) {
               const int code =
                   peak == 0
                       ? 0
@@ -63,11 +63,17 @@ TEST_P(QuantRowsTest, CodesScalesAndOffsets_LieAsDrawn) {
               ASSERT_EQ(
                   Read<int8_t>(data + (i / 4 * tile.rows + r) * 4 + i % 4),
                   code)
-                  << rows << "x" << k << " block " << block << " row " << r;
-              sum += code;
+                  << rows << "x" << k << " record " << record << " row " << r;
+              sums[i / 32] += code;
             }
-            ASSERT_EQ(Read<float>(data + tile.rows * 32 + r * 4), peak / 127);
-            ASSERT_EQ(Read<int32_t>(data + tile.rows * 36 + r * 4), -8 * sum);
+            ASSERT_EQ(Read<float>(data + tile.rows * 128 + r * 4), peak / 127);
+            ASSERT_EQ(Read<int32_t>(data + tile.rows * 132 + r * 4),
+                      -128 * (sums[0] + sums[1] + sums[2] + sums[3]));
+            for (int64_t block = 0; block < 4; ++block) {
+              ASSERT_EQ(Read<int32_t>(data + tile.rows * (136 + 4 * block) +
+                                      r * 4),
+                        sums[block]);
+            }
           }
         }
       }

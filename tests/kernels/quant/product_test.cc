@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "kernels/half.h"
 #include "kernels/parallel.h"
 #include "kernels/quant/quant_layout.h"
 #include "kernels/quant/quantize.h"
@@ -26,18 +25,19 @@ namespace {
 constexpr int64_t kSizesOfN[] = {1, 15, 16, 17, 40, 64};
 constexpr int64_t kSizesOfK[] = {1, 31, 32, 33, 64, 96, 130, 2048};
 
-// A packed matrix with its codes and scales beside it.
+// A packed matrix with what its codes stand for beside it.
 struct Weights {
-  std::vector<int> codes;     // [n][k up to whole blocks]
-  std::vector<float> scales;  // [n][blocks]
+  std::vector<int> integers;  // [n][k up to whole records]
+  std::vector<float> scales;  // [n]
   std::shared_ptr<AlignedBuffer> packed;
   QuantMatrix matrix;
-  int64_t blocks = 0;
+  int64_t records = 0;
 
   Weights(DType dtype, int64_t n, int64_t k) {
     std::vector<float> values(n * k);
     for (size_t i = 0; i < values.size(); ++i) {
-      values[i] = 0.05f * NormalNoise(i, 1);
+      // Blocks of different sizes.
+      values[i] = (i / 32 % 3 + 1) * 0.02f * NormalNoise(i, 1);
     }
     packed = AlignedBuffer::Make(*QuantMatrixBytes(dtype, n, k));
     const size_t panel_bytes = *QuantPanelBytes(dtype, k);
@@ -47,34 +47,33 @@ struct Weights {
                     packed->data() + row / kQuantPanelRows * panel_bytes);
     }
     matrix = {dtype, n, k, packed->data()};
-    blocks = (k + kQuantBlock - 1) / kQuantBlock;
-    for (int64_t row = 0; row < n; ++row) ReadRow(dtype, row);
+    records = (k + 127) / 128;
+    for (int64_t row = 0; row < n; ++row) ReadRow(dtype == DType::kInt4, row);
   }
 
  private:
   // By the layout's drawing, not by its code.
-  void ReadRow(DType dtype, int64_t row) {
-    const bool int4 = dtype == DType::kInt4;
-    const int64_t records = (matrix.k + 63) / 64;
+  void ReadRow(bool int4, int64_t row) {
+    const int64_t record_bytes = int4 ? 17 * 64 : 32 * 64;
     const auto* panel = reinterpret_cast<const uint8_t*>(packed->data()) +
-                        row / 16 * records * (int4 ? 576 : 1088);
+                        row / 16 * (records * record_bytes + 64);
     const int64_t lane = row % 16;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const uint8_t* record = panel + block / 2 * (int4 ? 576 : 1088);
-      uint16_t half;
-      std::memcpy(
-          &half, record + (int4 ? 512 : 1024) + (block % 2 * 16 + lane) * 2, 2);
-      scales.push_back(HalfToFloat(half));
-      for (int64_t i = 0; i < 32; ++i) {
-        if (int4) {
-          const uint8_t byte =
-              record[block % 2 * 256 + i / 4 % 4 * 64 + lane * 4 + i % 4];
-          codes.push_back((i < 16 ? byte & 15 : byte >> 4) - 8);
-        } else {
-          const int64_t quad = block % 2 * 8 + i / 4;
-          codes.push_back(record[quad * 64 + lane * 4 + i % 4] - 128);
-        }
+    float scale;
+    std::memcpy(&scale, panel + records * record_bytes + lane * 4, 4);
+    scales.push_back(scale);
+    for (int64_t k = 0; k < records * 128; ++k) {
+      const uint8_t* record = panel + k / 128 * record_bytes;
+      const int64_t in_record = k % 128;
+      if (!int4) {
+        integers.push_back(record[in_record / 4 * 64 + lane * 4 + k % 4] - 128);
+        continue;
       }
+      const int64_t block = in_record / 32, in_block = in_record % 32;
+      const uint8_t byte =
+          record[block * 256 + in_block / 4 % 4 * 64 + lane * 4 + k % 4];
+      const int code = in_block < 16 ? byte & 15 : byte >> 4;
+      const uint8_t grid = record[1024 + block * 16 + lane];
+      integers.push_back((grid & 15) * (code - (grid < 128 ? 8 : 7)));
     }
   }
 };
@@ -85,8 +84,8 @@ struct Activations {
   std::vector<float> scales;
 
   Activations(const float* x, int64_t k) {
-    for (int64_t first = 0; first < k; first += 32) {
-      const int64_t count = std::min<int64_t>(32, k - first);
+    for (int64_t first = 0; first < k; first += 128) {
+      const int64_t count = std::min<int64_t>(128, k - first);
       float peak = 0;
       for (int64_t i = 0; i < count; ++i) {
         peak = std::max(peak, std::fabs(x[first + i]));
@@ -94,7 +93,7 @@ struct Activations {
       const bool zero = peak < 1e-30f;
       scales.push_back(zero ? 0 : peak / 127.0f);
       const float inverse = zero ? 0 : 127.0f / peak;
-      for (int64_t i = 0; i < 32; ++i) {
+      for (int64_t i = 0; i < 128; ++i) {
         codes.push_back(i < count ? static_cast<int>(
                                         std::nearbyintf(x[first + i] * inverse))
                                   : 0);
@@ -110,16 +109,15 @@ std::vector<float> Product(const Weights& w, const float* x, int64_t rows) {
     const Activations a(x + r * k, k);
     for (int64_t row = 0; row < n; ++row) {
       float sum = 0;
-      for (int64_t block = 0; block < w.blocks; ++block) {
+      for (int64_t record = 0; record < w.records; ++record) {
         int dot = 0;
-        for (int64_t i = 0; i < 32; ++i) {
-          dot += w.codes[(row * w.blocks + block) * 32 + i] *
-                 a.codes[block * 32 + i];
+        for (int64_t i = 0; i < 128; ++i) {
+          dot += w.integers[(row * w.records + record) * 128 + i] *
+                 a.codes[record * 128 + i];
         }
-        const float scale = w.scales[row * w.blocks + block] * a.scales[block];
-        sum = std::fma(static_cast<float>(dot), scale, sum);
+        sum = std::fma(static_cast<float>(dot), a.scales[record], sum);
       }
-      out.push_back(sum);
+      out.push_back(sum * w.scales[row]);
     }
   }
   return out;
@@ -147,18 +145,20 @@ std::vector<float> Inputs(int64_t rows, int64_t k) {
   return x;
 }
 
-// The hostile matrix: every byte the worst for its format.
+// The hostile matrix: every byte the worst for its format, scales of 1.
 struct Extreme {
   std::vector<uint8_t> bytes;
   QuantMatrix matrix;
 
-  Extreme(DType dtype, uint8_t code_byte)
-      : bytes(*QuantMatrixBytes(dtype, 16, 64), code_byte) {
-    const uint16_t one = FloatToHalf(1);
-    for (int64_t i = 0; i < 32; ++i) {
-      std::memcpy(&bytes[QuantCodeBytes(dtype) + i * 2], &one, 2);
+  Extreme(DType dtype, uint8_t code_byte, uint8_t grid)
+      : bytes(*QuantMatrixBytes(dtype, 16, 128), code_byte) {
+    const float one = 1;
+    uint8_t* end = bytes.data() + bytes.size();
+    for (int64_t i = 1; i <= 16; ++i) std::memcpy(end - i * 4, &one, 4);
+    if (dtype == DType::kInt4) {
+      std::fill(&bytes[1024], &bytes[1024] + 64, grid);
     }
-    matrix = {dtype, 16, 64, bytes.data()};
+    matrix = {dtype, 16, 128, bytes.data()};
   }
 };
 
@@ -235,20 +235,33 @@ TEST_P(ProductTest, IsCloseToTheProductOfTheNumbers) {
         size += sum * sum;
       }
     }
-    EXPECT_LT(std::sqrt(error / size), 0.006) << NameOf(dtype);
+    EXPECT_LT(std::sqrt(error / size), 0.008) << NameOf(dtype);
   }
 }
 
 TEST_P(ProductTest, ExtremeCodes_DoNotSaturate) {
   for (float sign : {1.0f, -1.0f}) {
-    const std::vector<float> x(64, 127 * sign);
-    for (uint8_t byte : {uint8_t{0x00}, uint8_t{0xFF}}) {
-      const Extreme int8(DType::kInt8, byte), int4(DType::kInt4, byte);
-      const float w8 = byte - 128, w4 = byte == 0 ? -8 : 7;
-      EXPECT_EQ(Multiply(int8.matrix, x.data(), 1),
-                std::vector<float>(16, 64 * 127 * sign * w8));
-      EXPECT_EQ(Multiply(int4.matrix, x.data(), 1),
-                std::vector<float>(16, 64 * 127 * sign * w4));
+    const std::vector<float> x(128, 127 * sign);
+    const float sum = 128 * 127 * sign;
+    for (int64_t rows : {1, 5}) {
+      std::vector<float> all;
+      for (int64_t r = 0; r < rows; ++r) {
+        all.insert(all.end(), x.begin(), x.end());
+      }
+      const auto expect = [&](const Extreme& w, float weight) {
+        EXPECT_EQ(Multiply(w.matrix, all.data(), rows),
+                  std::vector<float>(rows * 16, sum * weight))
+            << weight << " " << rows;
+      };
+      expect(Extreme(DType::kInt8, 0x00, 0), -128);
+      expect(Extreme(DType::kInt8, 0xFF, 0), 127);
+      expect(Extreme(DType::kInt4, 0x00, 0x0F), -8 * 15);
+      expect(Extreme(DType::kInt4, 0xFF, 0x0F), 7 * 15);
+      expect(Extreme(DType::kInt4, 0x00, 0x8F), -7 * 15);
+      expect(Extreme(DType::kInt4, 0xFF, 0x8F), 8 * 15);
+      expect(Extreme(DType::kInt4, 0xFF, 0x80), 0);
+      // Bits that mean nothing change nothing.
+      expect(Extreme(DType::kInt4, 0xFF, 0x7F), 7 * 15);
     }
   }
 }

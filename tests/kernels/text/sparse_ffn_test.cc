@@ -61,7 +61,7 @@ struct Layer {
   NeuronMatrix Neurons(const std::vector<float>& rows,
                        std::vector<std::byte>* records) const {
     records->resize(*NeuronMatrixBytes(dtype, inner, hidden));
-    QuantizeNeuronRows(DType::kF32, rows.data(), inner, hidden, dtype,
+    QuantizeNeurons(DType::kF32, rows.data(), inner, hidden, dtype,
                        records->data());
     return {dtype, inner, hidden, records->data()};
   }

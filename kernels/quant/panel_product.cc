@@ -1,0 +1,74 @@
+#include "kernels/quant/panel_product.h"
+
+#include <algorithm>
+
+#include "kernels/quant/quant_layout.h"
+#include "kernels/scratch.h"
+
+namespace lapidary::kernels {
+namespace {
+
+constexpr int64_t kChunkBytes = 256 << 10;
+
+// Chunks where there is one tile and nothing is used again: what threads take
+// turns at towards the end of a product.
+constexpr int64_t kSingleTileChunkBytes = 64 << 10;
+
+int64_t PanelBytes(DType dtype, int64_t records) {
+  return QuantScaleOffset(dtype, records) + kQuantPanelScaleBytes;
+}
+
+// The panels as int8 ones, in memory that this thread uses again.
+PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
+  thread_local Scratch scratch;
+  const int64_t from = PanelBytes(panels.dtype, panels.records);
+  const int64_t to = PanelBytes(DType::kInt8, panels.records);
+  auto* decoded = scratch.Room<std::byte>(panels.count * to);
+  for (int64_t i = 0; i < panels.count; ++i) {
+    decode(panels.data + i * from, panels.records, decoded + i * to);
+  }
+  PanelRun result = panels;
+  result.dtype = DType::kInt8;
+  result.data = decoded;
+  return result;
+}
+
+}  // namespace
+
+int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles) {
+  // By what they are once decoded.
+  return tiles == 1
+             ? std::max<int64_t>(
+                   1, kSingleTileChunkBytes / PanelBytes(dtype, records))
+             : std::max<int64_t>(
+                   1, kChunkBytes / PanelBytes(DType::kInt8, records));
+}
+
+void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
+                    const QuantRows& x, MatrixView outputs) {
+  if (panels.dtype == DType::kInt4 && x.tiles() > 1 &&
+      kernels.decode_int4 != nullptr) {
+    MultiplyPanels(kernels, Decode(kernels.decode_int4, panels), x, outputs);
+    return;
+  }
+  const TileKernel multiply =
+      panels.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
+  const int64_t panel_bytes = PanelBytes(panels.dtype, panels.records);
+  for (int64_t t = 0; t < x.tiles(); ++t) {
+    const QuantRows::Tile tile = x.tile(t);
+    for (int64_t i = 0; i < panels.count; ++i) {
+      const int64_t column = (panels.first + i) * kQuantPanelRows;
+      TileProduct p;
+      p.panel = panels.data + i * panel_bytes;
+      p.records = panels.records;
+      p.tile = tile.data;
+      p.tile_rows = tile.rows;
+      p.out = outputs.row(tile.first_row) + column;
+      p.out_stride = outputs.cols;
+      p.columns = std::min(kQuantPanelRows, panels.n - column);
+      multiply(p);
+    }
+  }
+}
+
+}  // namespace lapidary::kernels

@@ -33,6 +33,9 @@ constexpr int kMostRanges = 64;
 constexpr std::chrono::microseconds kSpin{100};
 constexpr int kSpinsPerClockRead = 32;
 
+// Whether a team has more threads than there are processors.
+std::atomic<bool> crowded{false};
+
 void Relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -79,9 +82,10 @@ class Signal {
         if (done(value())) return true;
         meanwhile();
       }
-      // Where more threads want to run than there are processors, the one that
-      // is waited for may be among them.
-      sched_yield();
+      // The thread that is waited for may want this processor. Where it has its
+      // own, a yield would only hand this one to other programs, for far longer
+      // than it takes to be woken from a futex.
+      if (crowded.load(std::memory_order_relaxed)) sched_yield();
     } while (std::chrono::steady_clock::now() - start < kSpin);
     return false;
   }
@@ -184,6 +188,7 @@ class Team {
       Serve(piece, turn);
     });
     members_ = index;
+    if (index + 1 > UsableProcessors()) crowded = true;
     pieces_.push_back(std::move(piece));
     handles_.push_back(member.native_handle());
     PinMember(index);

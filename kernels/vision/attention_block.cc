@@ -18,9 +18,8 @@ ChannelNorm Norm(const float* weight) {
 }
 
 // All pixels' norms, which the keys' windows overlap on.
-Phase NormPhase(const BlockWeights& w, const Map& in, const Map& normed,
-                int64_t lanes) {
-  const Tiles tiles = CutIntoTiles(in.all(), in.channels, lanes);
+Phase NormPhase(const BlockWeights& w, const Map& in, const Map& normed) {
+  const Tiles tiles = CutIntoTiles(in.all(), in.channels);
   Phase phase;
   phase.items = tiles.count;
   phase.macs = in.pixels() * in.channels;
@@ -108,10 +107,10 @@ void Attend(const BlockConfig& b, const KeyValues& store, int64_t rows,
 }
 
 Phase QueryPhase(const BlockWeights& w, const Map& in, const Map& out,
-                 const KeyValues& store, int64_t lanes) {
+                 const KeyValues& store) {
   const BlockConfig& b = w.config;
   const int64_t width = b.num_heads * std::max(b.key_dim, b.value_dim);
-  const Tiles tiles = CutIntoTiles(out.all(), std::max(width, b.in), lanes);
+  const Tiles tiles = CutIntoTiles(out.all(), std::max(width, b.in));
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * b.num_heads *
@@ -141,19 +140,19 @@ Phase QueryPhase(const BlockWeights& w, const Map& in, const Map& out,
 
 void AppendAttention(const VisionConfig& config, const BlockWeights& w,
                      const Map& in, const Map& out, AttentionBuffers* buffers,
-                     int64_t lanes, std::vector<Phase>* plan) {
+                     std::vector<Phase>* plan) {
   const BlockConfig& b = w.config;
   KeySource source = {in, {b.kv_kernel, b.kv_stride, config.padding}};
   int64_t keys = in.pixels();
   if (b.kv_stride > 1) {
     source.map = MakeMap(&buffers->normed, in.height, in.width, in.channels);
-    plan->push_back(NormPhase(w, in, source.map, lanes));
+    plan->push_back(NormPhase(w, in, source.map));
     keys = source.window.Outputs(in.height) * source.window.Outputs(in.width);
   }
   const KeyValues store(FormOf(w.query), keys, b.key_dim, b.value_dim,
                         &buffers->keys, &buffers->values);
   plan->push_back(KeyPhase(w, source, store));
-  plan->push_back(QueryPhase(w, in, out, store, lanes));
+  plan->push_back(QueryPhase(w, in, out, store));
 }
 
 }  // namespace lapidary::kernels::vision

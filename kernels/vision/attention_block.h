@@ -15,12 +15,12 @@ struct AttentionBuffers {
   Buffer keys, values;
 };
 
-// Appends the block to a plan for `lanes` lanes. Weights and buffers must
+// Appends the block to a plan. Weights and buffers must
 // outlive it.
 //   in, out  [h][w][block.in], [h][w][block.out]; may be the same map
 void AppendAttention(const VisionConfig& config, const BlockWeights& w,
                      const Map& in, const Map& out, AttentionBuffers* buffers,
-                     int64_t lanes, std::vector<Phase>* plan);
+                     std::vector<Phase>* plan);
 
 }  // namespace lapidary::kernels::vision
 

@@ -67,9 +67,9 @@ float* Expand(const BlockWeights& w, const Window& start, const Map& in,
 
 // A uir without dw_mid: one phase, tile by tile.
 void AppendSimple(const BlockWeights& w, const Window& start, const Map& in,
-                  const Map& out, int64_t lanes, std::vector<Phase>* plan) {
+                  const Map& out, std::vector<Phase>* plan) {
   const BlockConfig& b = w.config;
-  const Tiles tiles = CutIntoTiles(out.all(), std::max(b.mid, b.out), lanes);
+  const Tiles tiles = CutIntoTiles(out.all(), std::max(b.mid, b.out));
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * b.mid * (b.in + b.out);
@@ -87,8 +87,8 @@ void AppendSimple(const BlockWeights& w, const Window& start, const Map& in,
 class MidBands {
  public:
   MidBands(const BlockWeights& w, Window start, Window mid, const Map& in,
-           const Map& out, Buffer* ring, int64_t lanes)
-      : w_(w), start_(start), mid_(mid), in_(in), out_(out), lanes_(lanes) {
+           const Map& out, Buffer* ring)
+      : w_(w), start_(start), mid_(mid), in_(in), out_(out) {
     band_ = std::min(out.height, kBandRows);
     const int64_t rows =
         std::min((band_ - 1) * mid.stride + mid.kernel, in.height);
@@ -136,7 +136,7 @@ class MidBands {
   void AppendProject(int64_t first, int64_t last, std::vector<Phase>* plan) {
     const BlockConfig& b = w_.config;
     const Tiles tiles = CutIntoTiles({first * out_.width, last * out_.width},
-                                     std::max(b.mid, b.out), lanes_);
+                                     std::max(b.mid, b.out));
     Phase phase;
     phase.items = tiles.count;
     phase.macs =
@@ -162,7 +162,6 @@ class MidBands {
   const Map in_, out_;
   Map ring_;
   int64_t band_ = 0;
-  const int64_t lanes_;
 };
 
 }  // namespace
@@ -205,10 +204,10 @@ Window BlockWindow(const VisionConfig& config, const BlockConfig& block) {
 }
 
 void AppendStem(const VisionWeights& w, const Map& image, const Map& out,
-                int64_t lanes, std::vector<Phase>* plan) {
+                std::vector<Phase>* plan) {
   Window window = kStemWindow;
   window.padding = w.config.padding;
-  const Tiles tiles = CutIntoTiles(out.all(), w.config.stem_size, lanes);
+  const Tiles tiles = CutIntoTiles(out.all(), w.config.stem_size);
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * w.conv_stem.n() * w.conv_stem.k();
@@ -225,10 +224,10 @@ void AppendStem(const VisionWeights& w, const Map& image, const Map& out,
 }
 
 void AppendEdgeResidual(const VisionConfig& config, const BlockWeights& w,
-                        const Map& in, const Map& out, int64_t lanes,
+                        const Map& in, const Map& out,
                         std::vector<Phase>* plan) {
   const Window window = BlockWindow(config, w.config);
-  const Tiles tiles = CutIntoTiles(out.all(), w.expand.k(), lanes);
+  const Tiles tiles = CutIntoTiles(out.all(), w.expand.k());
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * w.config.mid * (w.expand.k() + w.config.out);
@@ -243,15 +242,15 @@ void AppendEdgeResidual(const VisionConfig& config, const BlockWeights& w,
 
 void AppendInvertedResidual(const VisionConfig& config, const BlockWeights& w,
                             const Map& in, const Map& out, Buffer* ring,
-                            int64_t lanes, std::vector<Phase>* plan) {
+                            std::vector<Phase>* plan) {
   const BlockConfig& b = w.config;
   const Window start = {b.dw_start, b.start_stride(), config.padding};
   if (b.dw_mid == 0) {
-    AppendSimple(w, start, in, out, lanes, plan);
+    AppendSimple(w, start, in, out, plan);
     return;
   }
   const Window mid = {b.dw_mid, b.stride, config.padding};
-  MidBands(w, start, mid, in, out, ring, lanes).Append(plan);
+  MidBands(w, start, mid, in, out, ring).Append(plan);
 }
 
 }  // namespace lapidary::kernels::vision

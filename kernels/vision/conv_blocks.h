@@ -10,7 +10,7 @@
 
 namespace lapidary::kernels::vision {
 
-// Each appends its phases to a plan for `lanes` lanes. Weights and buffers must
+// Each appends its phases to a plan. Weights and buffers must
 // outlive it.
 
 // The window of a block's output pixels, over its input.
@@ -18,19 +18,19 @@ Window BlockWindow(const VisionConfig& config, const BlockConfig& block);
 
 //   image  [height][width][3];  out  [h][w][stem_size] of Window{3, 2}
 void AppendStem(const VisionWeights& w, const Map& image, const Map& out,
-                int64_t lanes, std::vector<Phase>* plan);
+                std::vector<Phase>* plan);
 
 //   in   [h][w][block.in]
 //   out  of BlockWindow's size, [block.out]; another buffer than `in`
 void AppendEdgeResidual(const VisionConfig& config, const BlockWeights& w,
-                        const Map& in, const Map& out, int64_t lanes,
+                        const Map& in, const Map& out,
                         std::vector<Phase>* plan);
 
 //   in, out  as above, but `out` may be `in` where IsPointwise
 //   ring     room for the expanded rows that dw_mid reads
 void AppendInvertedResidual(const VisionConfig& config, const BlockWeights& w,
                             const Map& in, const Map& out, Buffer* ring,
-                            int64_t lanes, std::vector<Phase>* plan);
+                            std::vector<Phase>* plan);
 
 // Whether every output pixel depends on the same input pixel alone (and for
 // attention on keys and values that are made before).

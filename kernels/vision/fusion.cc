@@ -80,9 +80,9 @@ void PoolBilinear(const Map& in, int64_t side, int64_t y, int64_t x,
 }  // namespace
 
 void AppendFusion(const VisionWeights& w, const std::vector<Map>& features,
-                  const Map& out, int64_t lanes, std::vector<Phase>* plan) {
+                  const Map& out, std::vector<Phase>* plan) {
   const int64_t mid = w.msfa_expand.n();
-  const Tiles tiles = CutIntoTiles(out.all(), mid, lanes);
+  const Tiles tiles = CutIntoTiles(out.all(), mid);
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * mid * (w.msfa_expand.k() + w.msfa_project.n());
@@ -106,8 +106,8 @@ void AppendFusion(const VisionWeights& w, const std::vector<Map>& features,
 }
 
 void AppendPooling(const VisionWeights& w, const Map& fused, const Map& out,
-                   int64_t lanes, std::vector<Phase>* plan) {
-  const Tiles tiles = CutIntoTiles(out.all(), out.channels, lanes);
+                   std::vector<Phase>* plan) {
+  const Tiles tiles = CutIntoTiles(out.all(), out.channels);
   Phase phase;
   phase.items = tiles.count;
   phase.macs = fused.pixels() * fused.channels;
@@ -126,9 +126,9 @@ void AppendPooling(const VisionWeights& w, const Map& fused, const Map& out,
 }
 
 void AppendEmbedder(const VisionWeights& w, const Map& features, const Map& out,
-                    int64_t lanes, std::vector<Phase>* plan) {
+                    std::vector<Phase>* plan) {
   const Tiles tiles =
-      CutIntoTiles(out.all(), std::max(features.channels, out.channels), lanes);
+      CutIntoTiles(out.all(), std::max(features.channels, out.channels));
   Phase phase;
   phase.items = tiles.count;
   phase.macs = out.pixels() * features.channels * out.channels;

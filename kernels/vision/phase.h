@@ -90,14 +90,14 @@ struct Tiles {
 
 // Tiles of pixels that have `width` f32 values at most between two maps: as
 // large as a core's second cache holds, since a product of more rows is faster,
-// and as many as make every lane's share equal.
-inline Tiles CutIntoTiles(PixelRange range, int64_t width, int64_t lanes) {
+// and an even number of them, for two lanes. Not for as many lanes as there
+// are: a result must not depend on that.
+inline Tiles CutIntoTiles(PixelRange range, int64_t width) {
   constexpr int64_t kTileValues = 320 << 10;
   constexpr int64_t kMinPixels = 64, kMaxPixels = 256;
   const int64_t most = std::clamp(kTileValues / width, kMinPixels, kMaxPixels);
   const int64_t tiles = (range.count() + most - 1) / most;
-  const int64_t even = (tiles + lanes - 1) / lanes * lanes;
-  return {range, std::clamp<int64_t>(even, 1, range.count())};
+  return {range, std::min((tiles + 1) / 2 * 2, range.count())};
 }
 
 }  // namespace lapidary::kernels::vision

@@ -69,16 +69,16 @@ struct VisionTower::Plan {
     return true;
   }
 
-  void Build(const VisionWeights& w, int64_t lane_count);
+  void Build(const VisionWeights& w);
   Map AppendBlock(const VisionConfig& config, const BlockWeights& w,
-                  const Map& in, Buffer* target, int64_t lane_count);
+                  const Map& in, Buffer* target);
 };
 
 // Writes to `target`, or in place where it is null and the block allows it, or
 // else to the map buffer that `in` is not in.
 Map VisionTower::Plan::AppendBlock(const VisionConfig& config,
                                    const BlockWeights& w, const Map& in,
-                                   Buffer* target, int64_t lane_count) {
+                                   Buffer* target) {
   const BlockConfig& b = w.config;
   if (target == nullptr) {
     const bool in_place = IsPointwise(b) && b.in == b.out &&
@@ -90,20 +90,20 @@ Map VisionTower::Plan::AppendBlock(const VisionConfig& config,
                           window.Outputs(in.width), b.out);
   switch (b.type) {
     case BlockType::kEdgeResidual:
-      AppendEdgeResidual(config, w, in, out, lane_count, &phases);
+      AppendEdgeResidual(config, w, in, out, &phases);
       break;
     case BlockType::kInvertedResidual:
-      AppendInvertedResidual(config, w, in, out, &ring, lane_count, &phases);
+      AppendInvertedResidual(config, w, in, out, &ring, &phases);
       break;
     case BlockType::kAttention:
-      AppendAttention(config, w, in, out, &attention, lane_count, &phases);
+      AppendAttention(config, w, in, out, &attention, &phases);
       break;
   }
   Done(w.name, out);
   return out;
 }
 
-void VisionTower::Plan::Build(const VisionWeights& w, int64_t lane_count) {
+void VisionTower::Plan::Build(const VisionWeights& w) {
   const VisionConfig& config = w.config;
   std::vector<Map> fused;
   // The buffer of a feature that has to last until the MSFA.
@@ -120,7 +120,7 @@ void VisionTower::Plan::Build(const VisionWeights& w, int64_t lane_count) {
   Buffer* target = keep(0);
   Map x = MakeMap(target == nullptr ? &maps[0] : target, stem.Outputs(height),
                   stem.Outputs(width), config.stem_size);
-  AppendStem(w, {&image, height, width, 3}, x, lane_count, &phases);
+  AppendStem(w, {&image, height, width, 3}, x, &phases);
   Done("conv_stem", x);
   if (target != nullptr) fused.push_back(x);
   for (size_t stage = 0; stage < w.stages.size(); ++stage) {
@@ -129,7 +129,7 @@ void VisionTower::Plan::Build(const VisionWeights& w, int64_t lane_count) {
       target = block + 1 == blocks.size()
                    ? keep(static_cast<int64_t>(stage) + 1)
                    : nullptr;
-      x = AppendBlock(config, blocks[block], x, target, lane_count);
+      x = AppendBlock(config, blocks[block], x, target);
       if (target != nullptr) fused.push_back(x);
     }
   }
@@ -137,14 +137,14 @@ void VisionTower::Plan::Build(const VisionWeights& w, int64_t lane_count) {
   const Map& first = fused.front();
   const Map mixed =
       MakeMap(&maps[0], first.height, first.width, config.hidden_size);
-  AppendFusion(w, fused, mixed, lane_count, &phases);
+  AppendFusion(w, fused, mixed, &phases);
   Done("msfa.ffn", mixed);
   const int64_t side = config.msfa_output_resolution;
   features = MakeMap(&feature_buffer, side, side, config.hidden_size);
-  AppendPooling(w, mixed, features, lane_count, &phases);
+  AppendPooling(w, mixed, features, &phases);
   Done("msfa", features);
   tokens = MakeMap(&token_buffer, side, side, config.text_hidden_size);
-  AppendEmbedder(w, features, tokens, lane_count, &phases);
+  AppendEmbedder(w, features, tokens, &phases);
   Done("embed_vision", tokens);
 }
 
@@ -164,7 +164,7 @@ absl::Status VisionTower::Start(int64_t height, int64_t width,
     auto plan = std::make_unique<Plan>();
     plan->height = height;
     plan->width = width;
-    plan->Build(*weights_, ComputeThreads());
+    plan->Build(*weights_);
     plan_ = nullptr;  // before its successor takes memory
     if (!plan->Allocate()) {
       return absl::ResourceExhaustedError(absl::StrCat(

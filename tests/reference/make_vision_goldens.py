@@ -2,7 +2,7 @@
 
     python tests/reference/make_vision_goldens.py [NAME ...]
 
-Weights are the synth rule's (synth_weights.py), in bfloat16, widened; pixels are its values too, of the tensor number
+Weights are the synth rule's (synth_weights.py), in bfloat16, widened, and those of deploy/models/nano; pixels are its values too, of the tensor number
 fnv1a32("image"), 0.5 ± 0.5, in the order height, width, channel. Runs in float64 and, to tell noise from error, in float32.
 """
 
@@ -14,33 +14,43 @@ import sys
 
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers.models.gemma3n.configuration_gemma3n import Gemma3nTextConfig, Gemma3nVisionConfig
 from transformers.models.gemma3n.modeling_gemma3n import Gemma3nMultimodalEmbedder
 
 import hf_reference as hf
 from synth_weights import counter_values, fnv1a32, vision_tensor
-from vision_configs import CONFIGS, TEXT
+from vision_configs import CONFIGS
 
 GOLDENS = pathlib.Path(__file__).parent.parent / "goldens" / "vision"
 TOWER, EMBEDDER = "vision_tower.timm_model.", "embed_vision."
 # Of larger results every so many-th value is kept.
 KEPT = 4096
+EMBEDDER_FIELDS = ("architecture", "hidden_size", "vocab_size", "vocab_offset", "rms_norm_eps")
+NANO = pathlib.Path(__file__).parent.parent.parent / "deploy" / "models" / "nano"
+
+
+def weights_of(seed):
+    """Weight by name and shape: the rule's, or those of nano where there is no seed."""
+    if seed is not None:
+        return lambda name, shape: vision_tensor(name, shape, seed, torch.bfloat16)
+    stored = load_file(NANO / "model.safetensors")
+    return lambda name, shape: stored["model." + name]
 
 
 def build(config, seed, dtype):
-    """(tower, embedder) with the rule's weights."""
+    """(tower, embedder) with their weights."""
+    weight = weights_of(seed)
     vision = copy.deepcopy(config["vision_config"])
     tower = timm.create_model(vision["architecture"], pretrained=False, num_classes=0, **vision.get("model_args", {}))
     embedder = Gemma3nMultimodalEmbedder(
-        Gemma3nVisionConfig(**{k: v for k, v in vision.items() if k not in ("model_type", "model_args")}),
-        Gemma3nTextConfig(**TEXT))
+        Gemma3nVisionConfig(**{k: vision[k] for k in EMBEDDER_FIELDS}), Gemma3nTextConfig(**config["text_config"]))
     for prefix, module in ((TOWER, tower), (EMBEDDER, embedder)):
         with torch.no_grad():
             for name, tensor in module.state_dict().items():
                 if "post_projection" in name:  # a buffer of ones
                     continue
-                tensor.copy_(vision_tensor(prefix + name, tuple(tensor.shape), seed, torch.bfloat16))
+                tensor.copy_(weight(prefix + name, tuple(tensor.shape)))
         module.to(dtype).eval()
     return tower, embedder
 
@@ -94,7 +104,8 @@ def thinned(values):
 
 
 def main():
-    for name, (config, seed, sizes) in CONFIGS.items():
+    nano = json.loads((NANO / "config.json").read_text())
+    for name, (config, seed, sizes) in (CONFIGS | {"nano": (nano, None, [(256, 256)])}).items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         tower, embedder = build(config, seed, torch.float64)
@@ -116,7 +127,8 @@ def main():
         tensors["hard_tokens"] = hard_tokens(embedder, torch.float64, config).float().contiguous()
         folder = GOLDENS / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        if seed is not None:
+            (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
         golden = {"seed": seed, "versions": hf.versions() | {"timm": timm.__version__}, "cases": cases}
         (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
         save_file(tensors, folder / "values.safetensors")

@@ -16,6 +16,7 @@ namespace lapidary {
 namespace {
 
 constexpr char kFolder[] = "tests/goldens/vision";
+constexpr char kNano[] = "deploy/models/nano";
 // FNV-1a of "image".
 constexpr uint32_t kImageNumber = 0xB35135FAu;
 
@@ -37,10 +38,12 @@ VisionGolden ReadVisionGolden(const std::string& name) {
   const std::string folder = absl::StrCat(kFolder, "/", name, "/");
   VisionGolden golden;
   golden.name = name;
-  golden.config_json = ReadBytes(folder + "config.json");
   const auto json = ParseJson(ReadBytes(folder + "golden.json"), name);
   EXPECT_TRUE(json.ok()) << json.status();
-  golden.seed = json->at("seed");
+  if (!json->at("seed").is_null()) {
+    golden.config_json = ReadBytes(folder + "config.json");
+    golden.seed = json->at("seed");
+  }
   const auto file = SafetensorsFile::Open(folder + "values.safetensors");
   EXPECT_TRUE(file.ok()) << file.status();
   golden.hard_tokens = ReadValues(**file, "hard_tokens");
@@ -86,23 +89,21 @@ double LargestDifference(const std::vector<float>& golden,
 }
 
 absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
-PackAndLoadTower(const TempDir& dir, const std::string& checkpoint,
+PackAndLoadTower(const TempDir& dir, const VisionGolden& golden,
                  kernels::DType dtype) {
-  const auto packed = PackFolder(dir, checkpoint, dtype);
+  absl::StatusOr<std::string> hf = kNano;
+  if (!golden.config_json.empty()) {
+    hf = SynthFolder(dir, golden.config_json, golden.seed,
+                     kernels::DType::kBf16);
+  }
+  if (!hf.ok()) return hf.status();
+  const auto packed = PackFolder(dir, *hf, dtype);
   if (!packed.ok()) return packed.status();
   PackedModelOptions options;
   options.verify_weights = true;
   const auto model = PackedModel::Open(*packed, options);
   if (!model.ok()) return model.status();
   return (*model)->LoadVision();
-}
-
-absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
-SynthTower(const TempDir& dir, const std::string& config_json, uint32_t seed,
-           kernels::DType dtype) {
-  const auto hf = SynthFolder(dir, config_json, seed, kernels::DType::kBf16);
-  if (!hf.ok()) return hf.status();
-  return PackAndLoadTower(dir, *hf, dtype);
 }
 
 }  // namespace lapidary

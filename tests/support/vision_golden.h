@@ -33,6 +33,8 @@ struct VisionCase {
 
 struct VisionGolden {
   std::string name;
+  // Of the rule's weights; none for "nano", whose weights are the bundled
+  // model's.
   std::string config_json;
   uint32_t seed = 0;
   std::vector<float> hard_tokens;  // of hard tokens 0 and 1
@@ -48,15 +50,10 @@ std::vector<float> GoldenPixels(int64_t height, int64_t width);
 double LargestDifference(const std::vector<float>& golden,
                          kernels::ConstMatrixView values);
 
-// The tower of a checkpoint folder, packed at `dtype` in `dir` and loaded.
+// The golden's tower, packed at `dtype` in `dir` and loaded.
 absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
-PackAndLoadTower(const TempDir& dir, const std::string& checkpoint,
+PackAndLoadTower(const TempDir& dir, const VisionGolden& golden,
                  kernels::DType dtype);
-
-// The tower of a config with synth's weights.
-absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
-SynthTower(const TempDir& dir, const std::string& config_json, uint32_t seed,
-           kernels::DType dtype);
 
 }  // namespace lapidary
 

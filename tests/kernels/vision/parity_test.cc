@@ -26,8 +26,7 @@ class VisionParityTest : public testing::TestWithParam<std::string> {};
 TEST_P(VisionParityTest, F32_EqualsTimmBlockByBlock) {
   const VisionGolden golden = ReadVisionGolden(GetParam());
   const TempDir dir;
-  const auto weights =
-      SynthTower(dir, golden.config_json, golden.seed, DType::kF32);
+  const auto weights = PackAndLoadTower(dir, golden, DType::kF32);
   ASSERT_TRUE(weights.ok()) << weights.status();
   for (const VisionCase& each : golden.cases) {
     SCOPED_TRACE(testing::Message() << each.height << " x " << each.width);
@@ -68,8 +67,7 @@ TEST_P(VisionParityTest, F32_EqualsTimmBlockByBlock) {
 TEST_P(VisionParityTest, Bf16_StaysNearTimm) {
   const VisionGolden golden = ReadVisionGolden(GetParam());
   const TempDir dir;
-  const auto weights =
-      SynthTower(dir, golden.config_json, golden.seed, DType::kBf16);
+  const auto weights = PackAndLoadTower(dir, golden, DType::kBf16);
   ASSERT_TRUE(weights.ok()) << weights.status();
   VisionTower tower(*weights);
   for (const VisionCase& each : golden.cases) {
@@ -95,8 +93,7 @@ TEST_P(VisionParityTest, Bf16_StaysNearTimm) {
 TEST_P(VisionParityTest, HardTokens_EqualHuggingFace) {
   const VisionGolden golden = ReadVisionGolden(GetParam());
   const TempDir dir;
-  const auto weights =
-      SynthTower(dir, golden.config_json, golden.seed, DType::kF32);
+  const auto weights = PackAndLoadTower(dir, golden, DType::kF32);
   ASSERT_TRUE(weights.ok()) << weights.status();
   const int64_t width = (*weights)->config.text_hidden_size;
   std::vector<float> rows(2 * width);
@@ -112,8 +109,8 @@ INSTANTIATE_TEST_SUITE_P(Published, VisionParityTest,
                          testing::Values("published"));
 #else
 INSTANTIATE_TEST_SUITE_P(Small, VisionParityTest,
-                         testing::Values("every_block", "odd_blocks",
-                                         "narrow"));
+                         testing::Values("every_block", "odd_blocks", "narrow",
+                                         "nano"));
 #endif
 
 }  // namespace

@@ -93,7 +93,7 @@ struct Tiles {
 // and an even number of them, for two lanes. Not for as many lanes as there
 // are: a result must not depend on that.
 inline Tiles CutIntoTiles(PixelRange range, int64_t width) {
-  constexpr int64_t kTileValues = 320 << 10;
+  constexpr int64_t kTileValues = 160 << 10;
   constexpr int64_t kMinPixels = 64, kMaxPixels = 256;
   const int64_t most = std::clamp(kTileValues / width, kMinPixels, kMaxPixels);
   const int64_t tiles = (range.count() + most - 1) / most;

@@ -341,8 +341,7 @@ PackedModel::LoadVision() const {
   if (!weights.ok()) return weights.status();
   vision->weights = *std::move(weights);
   const kernels::vision::VisionWeights* bound = &vision->weights;
-  return std::shared_ptr<const kernels::vision::VisionWeights>(
-      std::move(vision), bound);
+  return std::shared_ptr<const kernels::vision::VisionWeights>(vision, bound);
 }
 
 }  // namespace lapidary

@@ -230,8 +230,9 @@ Json DefaultBlocks() {
        InvertedResidual(3, 0, 1, 4, 256), InvertedResidual(5, 0, 1, 4, 256),
        InvertedResidual(3, 0, 1, 4, 256)});
   Json third = Json::array({InvertedResidual(5, 5, 2, 6, 640)});
-  for (int i = 0; i < 7; ++i)
+  for (int i = 0; i < 7; ++i) {
     third.push_back(InvertedResidual(5, 0, 1, 4, 640));
+  }
   third.push_back(InvertedResidual(0, 0, 1, 1, 640));
   for (int i = 0; i < 14; ++i) {
     third.push_back(Attention(12, 64, 2, 640));

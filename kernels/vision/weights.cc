@@ -21,7 +21,7 @@ constexpr char kEmbedder[] = "embed_vision.";
 // Lists tensors; the calls read as the checkpoint's inventory.
 class SpecList {
  public:
-  void Plain(const std::string& name, std::vector<int64_t> shape) {
+  void Plain(const std::string& name, const std::vector<int64_t>& shape) {
     Add(name, shape, TensorUse::kPlain, shape);
   }
   void Matrix(const std::string& name, int64_t out, int64_t in) {

@@ -68,7 +68,7 @@ absl::Status ReadToFrame(GifFileType* gif, int* transparent) {
         if (DGifGetImageDesc(gif) == GIF_ERROR) return GifError(gif->Error);
         return absl::OkStatus();
       case EXTENSION_RECORD_TYPE: {
-        const absl::Status status = ReadExtension(gif, transparent);
+        absl::Status status = ReadExtension(gif, transparent);
         if (!status.ok()) return status;
         break;
       }
@@ -97,7 +97,7 @@ std::vector<int> StoredRows(const GifImageDesc& frame) {
 
 // 256 colours, RGB. Black where the file's table ends; grey without a table.
 std::vector<uint8_t> Palette(const ColorMapObject* map) {
-  std::vector<uint8_t> palette(256 * 3, 0);
+  std::vector<uint8_t> palette(size_t{256} * 3, 0);
   for (int color = 0; color < 256; ++color) {
     uint8_t* const rgb = &palette[static_cast<size_t>(color) * 3];
     if (map == nullptr) {

@@ -23,13 +23,18 @@ struct Filter {
   std::vector<int16_t> weights;  // [outputs][taps]
 };
 
+// torch's rounding: half is added, and the rest cut off towards zero.
+int Rounded(double number) {
+  return static_cast<int>(number + 0.5);  // NOLINT: not lround
+}
+
 // The weights of one output in float64, which sum to 1; `window` is a scratch.
 void FillWindow(double scale, int in_size, int output, int* first, int* count,
                 std::vector<double>* window) {
   const double radius = std::max(scale, 1.0);
   const double center = scale * (output + 0.5);
-  *first = std::max(static_cast<int>(center - radius + 0.5), 0);
-  *count = std::min(static_cast<int>(center + radius + 0.5), in_size) - *first;
+  *first = std::max(Rounded(center - radius), 0);
+  *count = std::min(Rounded(center + radius), in_size) - *first;
   window->resize(*count);
   double sum = 0;
   for (int j = 0; j < *count; ++j) {
@@ -43,8 +48,7 @@ void FillWindow(double scale, int in_size, int output, int* first, int* count,
 // As many bits as the largest weight of the axis leaves in an int16.
 int WeightBits(double largest) {
   int bits = 0;
-  while (bits < 22 &&
-         static_cast<int>(0.5 + largest * (1 << (bits + 1))) < (1 << 15)) {
+  while (bits < 22 && Rounded(largest * (1 << (bits + 1))) < (1 << 15)) {
     ++bits;
   }
   return bits;
@@ -69,7 +73,8 @@ Filter MakeFilter(int in_size, int out_size) {
     FillWindow(scale, in_size, i, &filter.first[i], &filter.count[i], &window);
     int16_t* const weights = &filter.weights[size_t{1} * i * filter.taps];
     for (int j = 0; j < filter.count[i]; ++j) {
-      weights[j] = static_cast<int16_t>(0.5 + window[j] * (1 << filter.bits));
+      weights[j] =
+          static_cast<int16_t>(Rounded(window[j] * (1 << filter.bits)));
     }
   }
   return filter;

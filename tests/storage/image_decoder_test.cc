@@ -96,7 +96,7 @@ TEST(ImageDecoder, HeaderWithinLimitsWithoutPixels_IsAnError) {
 TEST(ImageDecoder, Limits_AreTheCallers) {
   const std::string jpeg = ImageFile("jpg_420.jpg");  // 163 x 121
   ImageLimits limits;
-  limits.max_pixels = 163 * 121;
+  limits.max_pixels = int64_t{163} * 121;
   limits.max_side = 163;
   limits.max_bytes = jpeg.size();
   EXPECT_TRUE(Decoding(jpeg, limits).ok());
@@ -181,7 +181,8 @@ TEST(ImageDecoder, PixelsOverwritten_AreAnErrorOrAPicture) {
 
 // Some 10 GB, if all of it were.
 TEST(ImageDecoder, PngTexts_AreNotInflated) {
-  const std::string zeros(20'000'000, '\0');
+  std::string zeros;
+  zeros.resize(20'000'000);
   std::string deflated(compressBound(zeros.size()), '\0');
   uLongf size = deflated.size();
   ASSERT_EQ(
@@ -206,7 +207,7 @@ TEST(ImageDecoder, JpegOfManyScans_IsAnError) {
   ASSERT_NE(next_table, std::string::npos);
   // The first scan, declared to hold all bits of its coefficients: it may then
   // come again.
-  jpeg[scan + 4 + 1 + 2 * 3 + 2] = '\0';
+  jpeg[scan + 4 + 1 + size_t{2} * 3 + 2] = '\0';
   const std::string again = jpeg.substr(scan, next_table - scan);
   std::string scans;
   for (int i = 0; i < 150; ++i) scans += again;

@@ -29,9 +29,9 @@ struct StoredImage {
 absl::StatusOr<StoredImage> DecodePng(absl::string_view bytes,
                                       const ImageLimits& limits);
 
-// Baseline, progressive and arithmetic-coded; grey, YCbCr, RGB, CMYK and YCCK
-// (four channels are taken as inverted, as Adobe writes them). Stricter than
-// PIL where data is damaged but goes on: PIL gives grey blocks, this an error.
+// Baseline and progressive; grey, YCbCr, RGB, CMYK and YCCK (four channels are
+// taken as inverted, as Adobe writes them). Stricter than PIL where data is
+// damaged but goes on: PIL gives grey blocks, this an error.
 absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
                                        const ImageLimits& limits);
 

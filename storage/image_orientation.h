@@ -9,7 +9,8 @@ namespace lapidary {
 
 // The orientation, 1 to 8, that an EXIF block (a TIFF file, with or without
 // "Exif\0\0" before it) gives its picture. 1, upright, if it says nothing or
-// nothing sensible: a picture is not refused for its description.
+// nothing sensible: a picture is not refused for its description. (PIL falls
+// back on a copy in XMP; this does not.)
 int ExifOrientation(absl::string_view exif);
 
 // Turns and mirrors a picture stored in `orientation` to upright, as PIL's

@@ -6,7 +6,8 @@
 // INVALID_ARGUMENT, named for the format: a size that is zero or above the
 // limits, anything truncated or damaged (never a picture with a part missing),
 // features that the format allows and the library does not.
-// RESOURCE_EXHAUSTED if memory ends. Libraries print nothing.
+// RESOURCE_EXHAUSTED if libpng or libjpeg is refused memory. Libraries print
+// nothing.
 #ifndef LAPIDARY_STORAGE_IMAGE_CODECS_H_
 #define LAPIDARY_STORAGE_IMAGE_CODECS_H_
 

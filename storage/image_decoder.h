@@ -22,7 +22,7 @@ namespace lapidary {
 // file name) is not asked for. Errors, all of which name what was found and a
 // remedy: INVALID_ARGUMENT for another kind of file, a size that is zero or
 // above the limits, and anything truncated or damaged; RESOURCE_EXHAUSTED if
-// memory ends.
+// a library is refused memory.
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes,
                                   const ImageLimits& limits);
 

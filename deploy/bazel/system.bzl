@@ -94,6 +94,31 @@ cc_library(
     defines = _PACKAGES,
 )
 
+# Decoders of images, one library a format.
+cc_library(
+    name = "png",
+    defines = _PACKAGES,
+    linkopts = ["-lpng16"],
+)
+
+cc_library(
+    name = "jpeg",
+    defines = _PACKAGES,
+    linkopts = ["-ljpeg"],
+)
+
+cc_library(
+    name = "webp",
+    defines = _PACKAGES,
+    linkopts = ["-lwebpdemux", "-lwebp"],
+)
+
+cc_library(
+    name = "gif",
+    defines = _PACKAGES,
+    linkopts = ["-lgif"],
+)
+
 cc_library(
     name = "xxhash",
     defines = _PACKAGES,

@@ -29,25 +29,15 @@ std::string FirstOf(const std::vector<std::string>& names) {
   return text;
 }
 
-absl::Status CheckTensor(const TensorSpec& spec,
-                         const CheckpointTensor& tensor) {
-  std::vector<int64_t> shape = tensor.entry.shape;
+absl::Status CheckTextTensor(const TensorSpec& spec,
+                             const CheckpointTensor& tensor) {
+  std::vector<int64_t> wanted = spec.shape;
   // Rows of the PLE table past the text vocabulary are never looked up.
+  const std::vector<int64_t>& shape = tensor.entry.shape;
   if (spec.use == TensorUse::kPleTable && shape.size() == 2) {
-    shape[0] = std::min(shape[0], spec.shape[0]);
+    wanted[0] = std::max(shape[0], wanted[0]);
   }
-  if (shape != spec.shape) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        spec.name, ": ", tensor.ToString(), ", but config.json says [",
-        absl::StrJoin(spec.shape, ", "),
-        "]; do config.json and the weights belong together?"));
-  }
-  if (!IsWeightType(tensor.entry.dtype)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(spec.name, ": ", tensor.ToString(),
-                     ": want BF16, F16 or F32; save the model in one of them"));
-  }
-  return absl::OkStatus();
+  return CheckTensor(spec.name, wanted, tensor);
 }
 
 absl::Status CheckUnexpected(const TextConfig& config,
@@ -99,6 +89,23 @@ absl::Status CheckTiedHead(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+absl::Status CheckTensor(const std::string& name,
+                         const std::vector<int64_t>& shape,
+                         const CheckpointTensor& tensor) {
+  if (tensor.entry.shape != shape) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", tensor.ToString(), ", but config.json says [",
+                     absl::StrJoin(shape, ", "),
+                     "]; do config.json and the weights belong together?"));
+  }
+  if (!IsWeightType(tensor.entry.dtype)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", tensor.ToString(),
+                     ": want BF16, F16 or F32; save the model in one of them"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTensors(const TextConfig& config,
                           const Checkpoint& checkpoint) {
   std::vector<std::string> missing;
@@ -110,7 +117,7 @@ absl::Status CheckTensors(const TextConfig& config,
       missing.push_back(spec.name);
       continue;
     }
-    if (auto s = CheckTensor(spec, *tensor); !s.ok()) return s;
+    if (auto s = CheckTextTensor(spec, *tensor); !s.ok()) return s;
   }
   if (!missing.empty()) {
     return absl::InvalidArgumentError(

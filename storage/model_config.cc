@@ -7,6 +7,7 @@
 #include "storage/json.h"
 #include "storage/model_files.h"
 #include "storage/text_config_reader.h"
+#include "storage/vision_config_reader.h"
 
 namespace lapidary {
 namespace {
@@ -89,6 +90,10 @@ void ReadTowers(JsonFields* fields, ModelConfig* config) {
     if (tower != nullptr && !tower->is_object()) {
       fields->Fail(name, "want an object");
     }
+  }
+  if (const Json* vision = fields->Find("vision_config")) {
+    config->vision = ReadVisionConfig(*vision, fields->Name("vision_config"),
+                                      config->text.hidden_size);
   }
   const int64_t vocab_size = config->text.vocab_size;
   ReadModality(fields, config->has_vision, "boi_token_id", "eoi_token_id",

@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/text/config.h"
+#include "kernels/vision/config.h"
 
 namespace lapidary {
 
@@ -31,6 +33,10 @@ struct ModelConfig {
   kernels::text::TextConfig text;
   bool has_vision = false;  // vision_config present
   bool has_audio = false;
+  // What vision_config says. An error in it is one only where a checkpoint has
+  // a tower: many are text alone and keep the entry.
+  absl::StatusOr<kernels::vision::VisionConfig> vision =
+      absl::NotFoundError("config.json has no vision_config");
   // Multimodal ids; absent in text-only checkpoints.
   std::optional<int32_t> boi_token_id, eoi_token_id, image_token_id;
   std::optional<int32_t> boa_token_id, eoa_token_id, audio_token_id;

@@ -44,6 +44,8 @@ inline constexpr size_t kMaxSideFileBytes = size_t{256} << 20;
 // Of a packed model.
 inline constexpr char kManifestFile[] = "manifest.json";
 inline constexpr char kWeightsFolder[] = "weights";
+// The vision tower and embedder, in the weights' folder.
+inline constexpr char kVisionFile[] = "weights/vision.bin";
 inline constexpr char kPleFolder[] = "ple";
 // There while a packer works, or after it was killed.
 inline constexpr char kUnfinishedFile[] = "packing-unfinished";

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "kernels/bf16.h"
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/text/weights.h"
+#include "kernels/vision/weights.h"
 #include "storage/chat_template.h"
 #include "storage/checkpoint.h"
 #include "storage/checkpoint_check.h"
@@ -34,6 +36,7 @@
 #include "storage/tensor_groups.h"
 #include "storage/tokenizer.h"
 #include "storage/tokenizer_check.h"
+#include "storage/vision_packer.h"
 
 namespace lapidary {
 namespace {
@@ -43,6 +46,7 @@ using kernels::DType;
 using kernels::QuantError;
 using kernels::text::TensorSpec;
 using kernels::text::TensorUse;
+using kernels::vision::VisionTensorSpec;
 
 // Of PLE rows handed on at once.
 constexpr size_t kPleBatchBytes = size_t{4} << 20;
@@ -50,6 +54,7 @@ constexpr size_t kPleBatchBytes = size_t{4} << 20;
 constexpr uint64_t kSlackBytes = uint64_t{2} << 20;
 
 std::string FileOf(const TensorSpec& spec) {
+  if (kernels::vision::IsVisionTensor(spec.name)) return kVisionFile;
   return spec.layer < 0
              ? absl::StrCat(kWeightsFolder, "/global.bin")
              : absl::StrFormat("%s/layer_%03d.bin", kWeightsFolder, spec.layer);
@@ -153,6 +158,8 @@ class Packer {
   absl::Status WriteByNeuron(const TensorSpec& spec,
                              const CheckpointTensor& tensor, FileWriter* file,
                              PleTask* ple, QuantError* error);
+  absl::Status WritePermuted(const VisionTensorSpec& spec,
+                             const CheckpointTensor& tensor, FileWriter* file);
   absl::Status WritePlain(const CheckpointTensor& tensor, FileWriter* file);
   absl::Status FinishFile(FileWriter* file, const std::string& name);
   absl::Status CopyFiles();
@@ -166,6 +173,8 @@ class Packer {
   ModelConfig config_;
   std::unique_ptr<Checkpoint> checkpoint_;
   std::vector<TensorSpec> specs_;
+  // Convolutions that are packed in another order, by name.
+  std::map<std::string, VisionTensorSpec> permuted_;
   Manifest manifest_;
   std::unique_ptr<PackTarget> target_;
   uint64_t bytes_total_ = 0;  // weights and PLE table
@@ -198,6 +207,14 @@ absl::Status Packer::ReadSource() {
   checkpoint_ = *std::move(checkpoint);
   if (auto s = CheckTensors(config_.text, *checkpoint_); !s.ok()) return s;
   specs_ = TextTensorSpecs(config_.text);
+  absl::StatusOr<std::vector<VisionTensorSpec>> vision =
+      CheckVisionTensors(config_, *checkpoint_);
+  if (!vision.ok()) return vision.status();
+  for (VisionTensorSpec& spec : *vision) {
+    specs_.push_back(spec.packed);
+    const std::string name = spec.packed.name;
+    if (spec.permuted()) permuted_.emplace(name, std::move(spec));
+  }
 
   std::error_code error;
   std::filesystem::path source =
@@ -275,6 +292,7 @@ absl::Status Packer::CheckSpace() {
 
 // Of Report, while a tensor is packed.
 std::string Packer::StepName(const TensorSpec& spec) const {
+  if (kernels::vision::IsVisionTensor(spec.name)) return "vision tower";
   if (spec.layer < 0) return spec.name;
   return absl::StrCat("layer ", spec.layer + 1, " of ",
                       config_.text.num_hidden_layers);
@@ -329,6 +347,15 @@ absl::Status Packer::WriteByNeuron(const TensorSpec& spec,
   return file->Append((*packed)->data(), (*packed)->size());
 }
 
+absl::Status Packer::WritePermuted(const VisionTensorSpec& spec,
+                                   const CheckpointTensor& tensor,
+                                   FileWriter* file) {
+  const auto packed =
+      PackPermuted(spec, tensor, PackedDType(spec.packed, options_.dtypes));
+  if (!packed.ok()) return packed.status();
+  return file->Append((*packed)->data(), (*packed)->size());
+}
+
 absl::Status Packer::WritePlain(const CheckpointTensor& tensor,
                                 FileWriter* file) {
   const int64_t elements = tensor.entry.elements();
@@ -356,15 +383,20 @@ absl::Status Packer::WriteTensor(const TensorSpec& spec, FileWriter* file,
   entry.use = spec.use;
   entry.row_blocks = spec.row_blocks;
   QuantError error;
+  const auto permuted = permuted_.find(spec.name);
   const absl::Status written =
-      IsByNeuron(spec.use, entry.dtype)
+      permuted != permuted_.end()
+          ? WritePermuted(permuted->second, tensor, file)
+      : IsByNeuron(spec.use, entry.dtype)
           ? WriteByNeuron(spec, tensor, file, ple, &error)
       : IsMatrix(spec.use) ? WriteGemm(spec, tensor, file, ple, &error)
                            : WritePlain(tensor, file);
   if (!written.ok()) return written;
   entry.rms_error = error.RelativeRms();
   entry.bytes = file->size() - entry.offset;
-  if (spec.use == TensorUse::kPlain) weights_done_ += entry.bytes;
+  if (spec.use == TensorUse::kPlain || permuted != permuted_.end()) {
+    weights_done_ += entry.bytes;
+  }
   manifest_.tensors.push_back(std::move(entry));
   return absl::OkStatus();
 }

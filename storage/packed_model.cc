@@ -47,7 +47,27 @@ bool IsKnownPath(absl::string_view path) {
 // A matrix says itself how it was packed; anything else is f32.
 bool IsDTypeOf(const TensorSpec& spec, DType dtype) {
   return IsMatrix(spec.use) ? kernels::IsWeightDType(dtype)
-                                      : dtype == DType::kF32;
+                            : dtype == DType::kF32;
+}
+
+using MappedFiles = std::map<std::string, std::unique_ptr<MappedFile>>;
+using MappedTensors = std::map<std::string, PackedTensor, std::less<>>;
+
+// The vision tower and what its weights lie in.
+struct MappedVision {
+  MappedFiles files;
+  kernels::vision::VisionWeights weights;
+};
+
+absl::StatusOr<PackedTensor> FindTensor(const MappedTensors& tensors,
+                                        const std::string& folder,
+                                        absl::string_view name) {
+  const auto it = tensors.find(name);
+  if (it == tensors.end()) {
+    return absl::NotFoundError(absl::StrCat(folder, " has no tensor ", name,
+                                            "; pack the model again"));
+  }
+  return it->second;
 }
 
 }  // namespace
@@ -56,9 +76,10 @@ struct PackedModel::Impl {
   std::string folder;
   Manifest manifest;
   ModelConfig config;
-  std::map<std::string, std::unique_ptr<MappedFile>> files;
-  std::map<std::string, PackedTensor, std::less<>> tensors;
+  MappedFiles files;
+  MappedTensors tensors;
   size_t weight_bytes = 0;
+  size_t vision_bytes = 0;
 
   std::string Path(absl::string_view name) const {
     return absl::StrCat(folder, "/", name);
@@ -69,7 +90,13 @@ struct PackedModel::Impl {
   absl::Status CheckFile(const ManifestFile& file, bool verify);
   absl::Status CheckPle();
   absl::Status MapTensors();
-  absl::Status MapTensor(const ManifestTensor& tensor, const TensorSpec& spec);
+  // The tensors of `specs`, in the mapped files.
+  absl::Status MapAll(const std::vector<TensorSpec>& specs,
+                      const MappedFiles& mapped, MappedTensors* out) const;
+  absl::Status MapTensor(const ManifestTensor& tensor, const TensorSpec& spec,
+                         const MappedFiles& mapped, MappedTensors* out) const;
+  absl::StatusOr<std::unique_ptr<MappedFile>> Map(
+      const ManifestFile& file) const;
 };
 
 absl::Status PackedModel::Impl::ReadManifest() {
@@ -134,7 +161,11 @@ absl::Status PackedModel::Impl::CheckFiles(bool verify_weights) {
     if (auto s = CheckFile(file, verify_weights || !weights); !s.ok()) {
       return s;
     }
-    if (weights) weight_bytes += file.bytes;
+    if (file.path == kVisionFile) {
+      vision_bytes = file.bytes;
+    } else if (weights) {
+      weight_bytes += file.bytes;
+    }
   }
   if (seen.count(kConfigFile) == 0) {
     return DamagedModel(Path(kManifestFile), "does not name config.json");
@@ -158,11 +189,12 @@ absl::Status PackedModel::Impl::CheckPle() {
 }
 
 absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
-                                          const TensorSpec& spec) {
+                                          const TensorSpec& spec,
+                                          const MappedFiles& mapped,
+                                          MappedTensors* out) const {
   const std::string where = Path(kManifestFile);
   if (tensor.shape != spec.shape || tensor.use != spec.use ||
-      tensor.row_blocks != spec.row_blocks ||
-      !IsDTypeOf(spec, tensor.dtype) ||
+      tensor.row_blocks != spec.row_blocks || !IsDTypeOf(spec, tensor.dtype) ||
       tensor.bytes != PackedBytes(spec, tensor.dtype)) {
     return DamagedModel(
         where,
@@ -170,8 +202,8 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
                      absl::StrJoin(tensor.shape, ", "), "], ", tensor.bytes,
                      " bytes, which config.json does not want"));
   }
-  const auto file = files.find(tensor.file);
-  if (file == files.end() || tensor.offset % kTensorAlignment != 0 ||
+  const auto file = mapped.find(tensor.file);
+  if (file == mapped.end() || tensor.offset % kTensorAlignment != 0 ||
       tensor.offset > file->second->size() ||
       tensor.bytes > file->second->size() - tensor.offset) {
     return DamagedModel(
@@ -184,25 +216,46 @@ absl::Status PackedModel::Impl::MapTensor(const ManifestTensor& tensor,
   packed.shape = spec.shape;
   packed.row_blocks = spec.row_blocks;
   packed.data = file->second->data() + tensor.offset;
-  tensors.emplace(tensor.name, std::move(packed));
+  out->emplace(tensor.name, std::move(packed));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<MappedFile>> PackedModel::Impl::Map(
+    const ManifestFile& file) const {
+  auto mapped =
+      MappedFile::Open(Path(file.path), MappedFile::Access::kResident);
+  if (mapped.ok() && (*mapped)->size() != file.bytes) {
+    return DamagedModel(Path(file.path),
+                        "changed its size while it was opened");
+  }
+  return mapped;
+}
+
+absl::Status PackedModel::Impl::MapAll(const std::vector<TensorSpec>& specs,
+                                       const MappedFiles& mapped,
+                                       MappedTensors* out) const {
+  std::map<std::string, const ManifestTensor*> by_name;
+  for (const ManifestTensor& tensor : manifest.tensors) {
+    by_name[tensor.name] = &tensor;
+  }
+  for (const TensorSpec& spec : specs) {
+    if (spec.use == TensorUse::kPleTable) continue;
+    const auto it = by_name.find(spec.name);
+    if (it == by_name.end()) {
+      return DamagedModel(Path(kManifestFile),
+                          absl::StrCat(spec.name, " is missing"));
+    }
+    if (auto s = MapTensor(*it->second, spec, mapped, out); !s.ok()) return s;
+  }
   return absl::OkStatus();
 }
 
 absl::Status PackedModel::Impl::MapTensors() {
   for (const ManifestFile& file : manifest.files) {
-    if (!IsWeightFile(file.path)) continue;
-    auto mapped =
-        MappedFile::Open(Path(file.path), MappedFile::Access::kResident);
+    if (!IsWeightFile(file.path) || file.path == kVisionFile) continue;
+    absl::StatusOr<std::unique_ptr<MappedFile>> mapped = Map(file);
     if (!mapped.ok()) return mapped.status();
-    if ((*mapped)->size() != file.bytes) {
-      return DamagedModel(Path(file.path),
-                          "changed its size while it was opened");
-    }
     files.emplace(file.path, *std::move(mapped));
-  }
-  std::map<std::string, const ManifestTensor*> by_name;
-  for (const ManifestTensor& tensor : manifest.tensors) {
-    by_name[tensor.name] = &tensor;
   }
   const auto has_its_dtype = [&](const ManifestTensor& tensor) {
     return IsMatrix(tensor.use) && tensor.dtype == manifest.dtype;
@@ -213,16 +266,7 @@ absl::Status PackedModel::Impl::MapTensors() {
         Path(kManifestFile),
         absl::StrCat("no matrix is ", NameOf(manifest.dtype), ", as it says"));
   }
-  for (const TensorSpec& spec : TextTensorSpecs(config.text)) {
-    if (spec.use == TensorUse::kPleTable) continue;
-    const auto it = by_name.find(spec.name);
-    if (it == by_name.end()) {
-      return DamagedModel(Path(kManifestFile),
-                          absl::StrCat(spec.name, " is missing"));
-    }
-    if (auto s = MapTensor(*it->second, spec); !s.ok()) return s;
-  }
-  return absl::OkStatus();
+  return MapAll(TextTensorSpecs(config.text), files, &tensors);
 }
 
 PackedModel::PackedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -254,20 +298,50 @@ const PleTableShape& PackedModel::ple_shape() const {
   return impl_->manifest.ple;
 }
 size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
+size_t PackedModel::vision_bytes() const { return impl_->vision_bytes; }
 std::vector<TensorGroup> PackedModel::groups() const {
   return GroupTensors(impl_->manifest);
 }
 
 kernels::text::TensorLookup PackedModel::Lookup() const {
   const Impl* impl = impl_.get();
-  return [impl](absl::string_view name) -> absl::StatusOr<PackedTensor> {
-    const auto it = impl->tensors.find(name);
-    if (it == impl->tensors.end()) {
-      return absl::NotFoundError(absl::StrCat(impl->folder, " has no tensor ",
-                                              name, "; pack the model again"));
-    }
-    return it->second;
+  return [impl](absl::string_view name) {
+    return FindTensor(impl->tensors, impl->folder, name);
   };
+}
+
+absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
+PackedModel::LoadVision() const {
+  if (!has_vision_tower()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        folder(),
+        " has no vision tower: its checkpoint is text only; pack one that has "
+        "the tower's tensors"));
+  }
+  const absl::StatusOr<kernels::vision::VisionConfig>& config =
+      impl_->config.vision;
+  if (!config.ok()) return config.status();
+  auto vision = std::make_shared<MappedVision>();
+  for (const ManifestFile& file : impl_->manifest.files) {
+    if (file.path != kVisionFile) continue;
+    absl::StatusOr<std::unique_ptr<MappedFile>> mapped = impl_->Map(file);
+    if (!mapped.ok()) return mapped.status();
+    vision->files.emplace(file.path, *std::move(mapped));
+  }
+  std::vector<TensorSpec> specs;
+  for (auto& spec : VisionTensorSpecs(*config)) {
+    specs.push_back(std::move(spec.packed));
+  }
+  MappedTensors tensors;
+  if (auto s = impl_->MapAll(specs, vision->files, &tensors); !s.ok()) return s;
+  absl::StatusOr<kernels::vision::VisionWeights> weights =
+      BindVisionWeights(*config, [&](absl::string_view name) {
+        return FindTensor(tensors, folder(), name);
+      });
+  if (!weights.ok()) return weights.status();
+  vision->weights = *std::move(weights);
+  const kernels::vision::VisionWeights* bound = &vision->weights;
+  return std::shared_ptr<const kernels::vision::VisionWeights>(vision, bound);
 }
 
 }  // namespace lapidary

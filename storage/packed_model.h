@@ -9,7 +9,8 @@
 //
 // Folder:
 //   manifest.json        last written, by rename: without it there is no model
-//   weights/*.bin        tensors at 4096-byte aligned offsets
+//   weights/*.bin        tensors at 4096-byte aligned offsets; vision.bin holds
+//                        the tower, if the checkpoint had one
 //   ple/                 the RocksDB table
 //   config.json, generation_config.json, tokenizer.model, tokenizer.json, …
 //                        copied from the checkpoint, byte for byte
@@ -24,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/text/weights.h"
+#include "kernels/vision/weights.h"
 #include "storage/model_config.h"
 #include "storage/parameter_counts.h"
 #include "storage/ple_store.h"
@@ -55,10 +57,21 @@ class PackedModel {
   const ParameterCounts& parameters() const;
   std::string ple_folder() const;
   const PleTableShape& ple_shape() const;
-  // Bytes of the mapped weight files.
+  // Bytes of the mapped weight files, the decoder's.
   size_t weight_bytes() const;
   // What they hold.
   std::vector<TensorGroup> groups() const;
+
+  // Whether there is a vision tower, and the bytes of its file.
+  bool has_vision_tower() const { return vision_bytes() > 0; }
+  size_t vision_bytes() const;
+
+  // Maps the vision tower; the mapping goes with the last copy of the pointer.
+  //
+  // Errors: FAILED_PRECONDITION where the model has none; DATA_LOSS (damaged;
+  // names the file); RESOURCE_EXHAUSTED.
+  absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
+  LoadVision() const;
 
   // Finds tensors in the mapped files; valid as long as this object.
   kernels::text::TensorLookup Lookup() const;

@@ -12,8 +12,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "kernels/bf16.h"
 #include "kernels/text/weights.h"
+#include "kernels/vision/weights.h"
 #include "storage/file_io.h"
 #include "storage/json.h"
 #include "storage/model_config.h"
@@ -29,6 +31,8 @@ using kernels::text::TextConfig;
 // Elements made by each of two threads before both are written.
 constexpr int64_t kBatchElements = int64_t{2} << 20;
 
+constexpr char kWithVision[] = "+vision";
+
 struct Range {
   double amplitude;
   double offset;
@@ -42,10 +46,27 @@ uint32_t Fnv1a(absl::string_view text) {
   return hash;
 }
 
+// Of a tower's or its embedder's tensor: norms and layer scales are far from 1
+// and 0, and convolutions keep the variance of their inputs.
+Range VisionRangeOf(const TensorSpec& spec) {
+  if (absl::EndsWith(spec.name, ".gamma")) return {0.2, 0.5};
+  if (absl::EndsWith(spec.name, ".bias")) return {0.2 * std::sqrt(3.0), 0.0};
+  if (absl::EndsWith(spec.name, "embed_vision.embedding.weight")) {
+    return {std::sqrt(3.0), 0.0};
+  }
+  if (spec.shape.size() == 1) return {0.5, 1.0};  // a norm
+  double fan_in = 1;
+  for (size_t i = 1; i < spec.shape.size(); ++i) {
+    fan_in *= static_cast<double>(spec.shape[i]);
+  }
+  return {std::sqrt(3.0) / std::sqrt(fan_in), 0.0};
+}
+
 // Uniform values whose spread keeps every activation of the decoder lively: a
 // matrix [out][in] keeps the variance of its input.
 Range RangeOf(const TensorSpec& spec, const TextConfig& c) {
   const absl::string_view name = spec.name;
+  if (kernels::vision::IsVisionTensor(name)) return VisionRangeOf(spec);
   const double hidden = static_cast<double>(c.hidden_size);
   if (absl::EndsWith(name, ".q_norm.weight") ||
       absl::EndsWith(name, ".k_norm.weight")) {
@@ -144,7 +165,8 @@ class Writer {
   absl::Status WriteIndex(const std::vector<Shard>& shards);
   absl::Status WriteConfigs();
   std::string StoredName(const TensorSpec& spec) const {
-    return absl::StrCat(prefix_, spec.name);
+    const bool tower = kernels::vision::IsVisionTensor(spec.name);
+    return absl::StrCat(tower ? "model." : prefix_, spec.name);
   }
   std::string Path(absl::string_view name) const {
     return absl::StrCat(options_.target, "/", name);
@@ -279,15 +301,24 @@ absl::Status Writer::Run() {
   absl::StatusOr<ModelConfig> config = ParseModelConfig(options_.config_json);
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
-  if (config_.has_vision || config_.has_audio) {
+  if (config_.has_audio) {
     return absl::UnimplementedError(
-        "config.json has vision_config or audio_config, but synth writes text "
-        "weights only; remove both");
+        "config.json has audio_config, but synth writes text and vision "
+        "weights only; remove it (vision_config may stay)");
+  }
+  if (config_.has_vision && !config_.vision.ok()) {
+    return config_.vision.status();
   }
   prefix_ = config_.architecture == "Gemma3nForCausalLM"
                 ? "model."
                 : "model.language_model.";
-  const std::vector<TensorSpec> specs = TextTensorSpecs(config_.text);
+  std::vector<TensorSpec> specs = TextTensorSpecs(config_.text);
+  if (config_.has_vision) {
+    for (auto& spec : VisionTensorSpecs(*config_.vision)) {
+      spec.packed.shape = std::move(spec.shape);
+      specs.push_back(std::move(spec.packed));
+    }
+  }
   for (const TensorSpec& spec : specs) {
     if (Elements(spec) > std::numeric_limits<uint32_t>::max()) {
       return absl::InvalidArgumentError(
@@ -332,13 +363,18 @@ float SynthValue(uint32_t tensor_number, uint32_t index, double amplitude,
   return static_cast<float>(unit * amplitude + offset);
 }
 
+bool IsSynthShape(absl::string_view name) {
+  absl::ConsumeSuffix(&name, kWithVision);
+  return name == "e2b" || name == "e4b";
+}
+
 absl::StatusOr<std::string> SynthShape(absl::string_view name) {
-  if (name != "e2b" && name != "e4b") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("unknown shape \"", name,
-                     "\"; give e2b, e4b, or the path of a config.json"));
+  if (!IsSynthShape(name)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unknown shape \"", name, "\"; give e2b, e4b, either with ",
+        kWithVision, ", or the path of a config.json"));
   }
-  const bool e4b = name == "e4b";
+  const bool e4b = absl::StartsWith(name, "e4b");
   const int layers = e4b ? 35 : 30;
   nlohmann::ordered_json text;
   text["model_type"] = "gemma3n_text";
@@ -390,6 +426,14 @@ absl::StatusOr<std::string> SynthShape(absl::string_view name) {
   config["tie_word_embeddings"] = true;
   config["torch_dtype"] = "bfloat16";
   config["text_config"] = std::move(text);
+  if (absl::EndsWith(name, kWithVision)) {
+    config["vision_config"] = {{"model_type", "gemma3n_vision"},
+                               {"architecture", "mobilenetv5_300m_enc"},
+                               {"hidden_size", 2048},
+                               {"vocab_size", 128},
+                               {"vocab_offset", 262144},
+                               {"rms_norm_eps", 1e-6}};
+  }
   return config.dump(2) + "\n";
 }
 

@@ -28,7 +28,11 @@ struct SynthOptions {
       progress;
 };
 
-// config.json text of "e2b" or "e4b" (text only).
+// Whether SynthShape knows the name.
+bool IsSynthShape(absl::string_view name);
+
+// config.json text of "e2b" or "e4b" (text only), or of "e2b+vision" or
+// "e4b+vision", which have the 300M vision tower too.
 absl::StatusOr<std::string> SynthShape(absl::string_view name);
 
 // Streams: memory does not grow with the model.

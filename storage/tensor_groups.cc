@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "kernels/vision/weights.h"
 
 namespace lapidary {
 namespace {
@@ -49,10 +50,15 @@ constexpr Group kGroups[] = {
     {"AltUp", "altup", MatrixGroup::kAltUp, DType::kInt8},
     {"LAuReL", ".laurel.", MatrixGroup::kLaurel, DType::kInt8},
 };
+// Before the others: its names have parts of theirs. Quantised models keep it
+// in bf16, since convolutions have no 8-bit kernels here.
+constexpr Group kVisionGroup = {"vision tower", "", MatrixGroup::kVision,
+                                DType::kBf16};
 constexpr char kNorms[] = "norms and coefficients";
 
-// Null for norms and coefficients.
+// Null for the decoder's norms and coefficients.
 const Group* GroupOf(absl::string_view name, TensorUse use) {
+  if (kernels::vision::IsVisionTensor(name)) return &kVisionGroup;
   if (!IsMatrix(use)) return nullptr;
   const auto found = std::find_if(
       std::begin(kGroups), std::end(kGroups), [&](const Group& group) {
@@ -92,6 +98,9 @@ DType PackedDType(const TensorSpec& spec, const PackDTypes& dtypes) {
   if (!IsMatrix(spec.use)) return DType::kF32;
   const Group* group = GroupOf(spec.name, spec.use);
   if (group == nullptr) return dtypes.matrices;
+  if (group->id == MatrixGroup::kVision) {
+    return dtypes.matrices == DType::kF32 ? DType::kF32 : DType::kBf16;
+  }
   const auto other = dtypes.others.find(group->id);
   if (other != dtypes.others.end()) return other->second;
   return dtypes.matrices == DType::kInt4 ? group->in_int4 : dtypes.matrices;
@@ -107,6 +116,7 @@ DType PackedPleDType(DType source, const PackDTypes& dtypes) {
 std::vector<TensorGroup> GroupTensors(const Manifest& manifest) {
   std::vector<const Group*> groups;
   for (const Group& group : kGroups) groups.push_back(&group);
+  groups.push_back(&kVisionGroup);
   groups.push_back(nullptr);
   std::vector<TensorGroup> lines;
   for (const Group* group : groups) {

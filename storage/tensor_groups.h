@@ -23,6 +23,7 @@ enum class MatrixGroup : uint8_t {
   kPerLayerInput,
   kAltUp,
   kLaurel,
+  kVision,  // tower and embedder
 };
 
 // What a model is packed as.

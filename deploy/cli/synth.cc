@@ -27,7 +27,7 @@ class SynthCommand : public Command {
         "synth",
         "writes a Hugging Face folder with random weights, for benchmarks",
         "OUT",
-        "The shape is a published one (text only) or that of a config.json. "
+        "The shape is a published one or that of a config.json. "
         "The same shape and seed give the same bytes. Writing streams.",
         {"lapidary synth --shape=e2b --seed=1 e2b-random",
          "lapidary synth --shape=tiny.json --dtype=f32 tiny",
@@ -37,10 +37,10 @@ class SynthCommand : public Command {
 
   void DefineFlags(FlagSet* flags) override {
     flags->Text(
-        "shape", "e2b|e4b|FILE.json",
-        "The model's shape: e2b writes 8.9 GB, e4b 13.7 GB. FILE.json is "
-        "a text-only Hugging Face config.json: model_type "
-        "gemma3n_text, no vision_config or audio_config.",
+        "shape", "e2b|e4b[+vision]|FILE.json",
+        "The model's shape: e2b writes 8.9 GB, e4b 13.7 GB; the vision tower "
+        "adds 0.6 GB. FILE.json is a Hugging Face config.json without "
+        "audio_config.",
         &shape_);
     flags->Integer("seed", "Of the random weights.", 0,
                    std::numeric_limits<uint32_t>::max(), &seed_);
@@ -59,7 +59,7 @@ class SynthCommand : public Command {
     if (shape_.empty()) {
       return UsageError("--shape is missing: e2b, e4b or a config.json");
     }
-    const bool from_file = shape_ != "e2b" && shape_ != "e4b";
+    const bool from_file = !IsSynthShape(shape_);
     absl::StatusOr<std::string> config =
         from_file ? ReadFile(shape_, kMaxConfigBytes) : SynthShape(shape_);
     if (!config.ok()) {

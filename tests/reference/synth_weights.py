@@ -73,6 +73,26 @@ def amplitude_and_offset(name, shape, text_config):
     return math.sqrt(3.0) / math.sqrt(shape[1]), 0.0
 
 
+def vision_amplitude_and_offset(name, shape):
+    """(amp, off) of a vision tower's or its embedder's tensor."""
+    if name.endswith(".gamma"):
+        return 0.2, 0.5
+    if name.endswith(".bias"):
+        return 0.2 * math.sqrt(3.0), 0.0
+    if name == "embed_vision.embedding.weight":
+        return math.sqrt(3.0), 0.0
+    if len(shape) == 1:
+        return 0.5, 1.0
+    return math.sqrt(3.0) / math.sqrt(math.prod(shape[1:])), 0.0
+
+
+def vision_tensor(name, shape, seed, dtype):
+    """One tensor of a tower or its embedder by its name without `model.`, in its stored dtype."""
+    amp, off = vision_amplitude_and_offset(name, shape)
+    values = counter_values(fnv1a32(name) ^ seed, math.prod(shape), amp, off)
+    return torch.from_numpy(values).reshape(shape).to(dtype)
+
+
 def synth_tensor(name, shape, text_config, seed, dtype):
     """One tensor by its stripped name, in its stored dtype."""
     amp, off = amplitude_and_offset(name, shape, text_config)

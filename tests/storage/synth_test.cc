@@ -134,14 +134,14 @@ TEST(Synth, WrongRequestsAreRefused) {
 
   SynthOptions towers = TinyOptions(dir.File("towers"));
   Json json = {{"model_type", "gemma3n"},
-               {"vision_config", Json::object()},
-               {"boi_token_id", 1},
-               {"eoi_token_id", 2},
-               {"image_token_id", 3},
+               {"audio_config", Json::object()},
+               {"boa_token_id", 1},
+               {"eoa_token_id", 2},
+               {"audio_token_id", 3},
                {"text_config", *ParseJson(TinyConfigJson(), "tiny")}};
   towers.config_json = json.dump();
   EXPECT_THAT(std::string(Synthesize(towers).message()),
-              HasSubstr("vision_config"));
+              HasSubstr("audio_config"));
 
   SynthOptions broken = TinyOptions(dir.File("broken"));
   broken.config_json = "{";

@@ -1,0 +1,58 @@
+// oneDNN's matrix product for one thread: primitives that know one thread
+// only, since oneDNN's OpenMP threads would spin beside ours. Made at the
+// first use of a shape and kept; so is memory.
+#ifndef LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
+#define LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/gemm/weight_matrix.h"
+#include "kernels/tensor.h"
+
+namespace lapidary::kernels {
+
+// How the weights lie in memory, as oneDNN sees them.
+enum class WeightForm : uint8_t { kPanelsF32, kPanelsBf16, kPlainF32 };
+
+WeightForm FormOf(const WeightMatrix& w);
+
+// Of the inputs that weights of this form are multiplied by.
+DType SourceType(WeightForm form);
+
+struct MatMulShape {
+  int64_t rows = 0, columns = 0, k = 0;
+  int64_t stride = 0;  // between rows of plain weights [k][columns]
+  WeightForm form = WeightForm::kPanelsF32;
+};
+
+// Used by one thread at a time.
+class MatMulPrimitives {
+ public:
+  MatMulPrimitives();
+  ~MatMulPrimitives();
+  MatMulPrimitives(const MatMulPrimitives&) = delete;
+  MatMulPrimitives& operator=(const MatMulPrimitives&) = delete;
+
+  //   source   [rows][k] of SourceType(form)
+  //   weights  [columns][k] as panels, or [k][columns] plain
+  //   target   [rows][columns]; may not alias source
+  void Execute(const MatMulShape& shape, const void* source,
+               const void* weights, float* target);
+
+  // target[r] = W source[r], all of W.
+  //   source  [rows][w.k()] of SourceType(FormOf(w))
+  void Multiply(const WeightMatrix& w, int64_t rows, const void* source,
+                float* target);
+
+  size_t bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lapidary::kernels
+
+#endif  // LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_

@@ -5,6 +5,7 @@
 // take the form of messages_wire.h. Handlers take `const T&`.
 //
 //   client    Encode         ─► encoder ─► Encoded                client
+//   client    EncodeImage    ─► vision ─► EncodedImage            client
 //   client    Submit, Cancel ─► sequencer ─► Accepted,
 //                                            Progress…, Ended     client
 //   sequencer PleRead        ─► ple_server ─► PleRows             sequencer
@@ -18,6 +19,7 @@
 #define LAPIDARY_ACTORS_MESSAGES_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -57,6 +59,12 @@ struct Encode {
 // Who goes first, and who gets more of the prompts' rows.
 enum class Priority : uint8_t { kLow = 0, kNormal = 1, kHigh = 2 };
 
+// Positions of a prompt whose embeddings are not their tokens'.
+struct SoftTokens {
+  int32_t first_position = 0;
+  kernels::Tensor rows;  // f32 [positions][hidden]
+};
+
 // A request, checked and in token ids.
 struct Submit {
   SequenceId sequence = 0;
@@ -80,6 +88,8 @@ struct Submit {
   int32_t min_tokens = 1;
   // Neither begins with what others computed nor leaves anything to others.
   bool no_prefix_cache = false;
+  // Ascending, and no position twice.
+  std::vector<SoftTokens> soft_tokens;
 };
 
 // Accepted::retry_after_ns of a request that will never be taken as it is.
@@ -94,6 +104,13 @@ struct Accepted {
   int64_t retry_after_ns = 0;
 };
 
+// An image of a prompt, and where its soft tokens go.
+struct PromptImage {
+  int32_t first_position = 0;
+  std::shared_ptr<const std::string> file;
+  std::string field;  // of the request, for errors
+};
+
 // The encoder's answer to Encode.
 struct Encoded {
   absl::Status status;
@@ -101,6 +118,7 @@ struct Encoded {
   Submit submit;
   std::vector<std::string> stop;    // stop strings
   int32_t continuation_tokens = 0;  // the last so many of submit.tokens
+  std::vector<PromptImage> images;  // to become submit.soft_tokens
   // Tokenize and Detokenize: the serialized response.
   std::string reply;
 };
@@ -154,6 +172,20 @@ struct Ended {
   SequenceTimings timings;
 };
 
+// --- Client and vision ------------------------------------------------------
+
+// An image file as the client sent it.
+struct EncodeImage {
+  std::shared_ptr<const std::string> file;
+};
+
+struct EncodedImage {
+  absl::Status status;
+  // f32 [tokens][hidden]: the soft tokens, and the embedding of the token that
+  // ends an image where that is the tower's too.
+  kernels::Tensor rows;
+};
+
 // --- Sequencer and PLE server -----------------------------------------------
 
 struct PleRead {
@@ -196,6 +228,8 @@ struct StepRows {
   int32_t first_position = 0;
   std::vector<int32_t> token_ids;  // [rows]
   kernels::Tensor ple_rows;        // [rows][layers][P]
+  // Those that these rows have a part in, whole.
+  std::vector<SoftTokens> soft_tokens;
   bool is_prompt = false;          // tokens that the sampler has not seen
   bool sample = false;             // draw a token from the last row
   // Scoring: for each row the token whose log-probability is wanted, -1 for
@@ -324,6 +358,18 @@ struct PleStatus {
   std::vector<std::pair<double, uint64_t>> latency;  // upper µs, count
 };
 
+struct VisionStatus {
+  bool loaded = false;
+  uint64_t weight_bytes = 0;      // of the tower, loaded or not
+  uint64_t activation_bytes = 0;  // held now
+  uint64_t loads = 0, unloads = 0;
+  uint64_t images = 0;  // encoded
+  uint64_t cache_hits = 0, cache_misses = 0, cache_bytes = 0,
+           cache_capacity = 0;
+  int64_t waiting = 0;    // images
+  uint64_t encode_ns = 0;  // wall-clock time of all encodes, added up
+};
+
 struct RoleStatus {
   std::string role;
   bool alive = false;
@@ -408,6 +454,12 @@ using PleServerActor =
                      caf::replies_to<PleRead>::with<PleRows>,
                      caf::replies_to<StatusQuery>::with<PleStatus>>;
 
+using VisionActor =
+    caf::typed_actor<caf::replies_to<Start>::with<Started>,
+                     caf::replies_to<EncodeImage>::with<EncodedImage>,
+                     caf::reacts_to<Tick>,
+                     caf::replies_to<StatusQuery>::with<VisionStatus>>;
+
 using StageActor =
     caf::typed_actor<caf::replies_to<Start>::with<Started>,
                      caf::replies_to<Step>::with<StepResult>,
@@ -432,6 +484,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Encode)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Cancel)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Ended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::EncodeImage)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::EncodedImage)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::VisionStatus)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRead)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Step)

@@ -37,7 +37,27 @@ bool Get(const pb::Encode& in, const Tensors&, Encode* out) {
   return GetTask(in.task(), &out->task);
 }
 
-void Put(const Submit& in, pb::Submit* out, Tensors&) {
+void Put(const std::vector<SoftTokens>& in,
+         google::protobuf::RepeatedPtrField<pb::SoftTokens>* out,
+         Tensors& tensors) {
+  for (const SoftTokens& one : in) {
+    pb::SoftTokens* soft = out->Add();
+    soft->set_first_position(one.first_position);
+    soft->set_rows(Put(one.rows, tensors));
+  }
+}
+
+bool Get(const google::protobuf::RepeatedPtrField<pb::SoftTokens>& in,
+         const Tensors& tensors, std::vector<SoftTokens>* out) {
+  for (const pb::SoftTokens& one : in) {
+    SoftTokens& soft = out->emplace_back();
+    soft.first_position = one.first_position();
+    if (!Get(one.rows(), tensors, &soft.rows)) return false;
+  }
+  return true;
+}
+
+void Put(const Submit& in, pb::Submit* out, Tensors& tensors) {
   out->set_sequence(in.sequence);
   out->set_task(static_cast<uint32_t>(in.task));
   PutAll(in.tokens, out->mutable_tokens());
@@ -51,9 +71,10 @@ void Put(const Submit& in, pb::Submit* out, Tensors&) {
   out->set_priority(static_cast<uint32_t>(in.priority));
   out->set_min_tokens(in.min_tokens);
   out->set_no_prefix_cache(in.no_prefix_cache);
+  Put(in.soft_tokens, out->mutable_soft_tokens(), tensors);
 }
 
-bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
+bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
   out->sequence = in.sequence();
   GetAll(in.tokens(), &out->tokens);
   Get(in.sampling(), &out->sampling);
@@ -66,7 +87,8 @@ bool Get(const pb::Submit& in, const Tensors&, Submit* out) {
   out->min_tokens = in.min_tokens();
   out->no_prefix_cache = in.no_prefix_cache();
   return GetTask(in.task(), &out->task) &&
-         GetPriority(in.priority(), &out->priority);
+         GetPriority(in.priority(), &out->priority) &&
+         Get(in.soft_tokens(), tensors, &out->soft_tokens);
 }
 
 void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
@@ -74,12 +96,23 @@ void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
   Put(in.submit, out->mutable_submit(), tensors);
   for (const std::string& stop : in.stop) out->add_stop(stop);
   out->set_continuation_tokens(in.continuation_tokens);
+  for (const PromptImage& image : in.images) {
+    pb::PromptImage* one = out->add_images();
+    one->set_first_position(image.first_position);
+    if (image.file != nullptr) one->set_file(*image.file);
+    one->set_field(image.field);
+  }
   out->set_reply(in.reply);
 }
 
 bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
   GetAll(in.stop(), &out->stop);
   out->continuation_tokens = in.continuation_tokens();
+  for (const pb::PromptImage& image : in.images()) {
+    out->images.push_back({image.first_position(),
+                           std::make_shared<const std::string>(image.file()),
+                           image.field()});
+  }
   out->reply = in.reply();
   return Get(in.status(), &out->status) &&
          Get(in.submit(), tensors, &out->submit);
@@ -182,6 +215,7 @@ void Put(const StepRows& in, pb::StepRows* out, Tensors& tensors) {
   out->set_first_position(in.first_position);
   PutAll(in.token_ids, out->mutable_token_ids());
   out->set_ple_rows(Put(in.ple_rows, tensors));
+  Put(in.soft_tokens, out->mutable_soft_tokens(), tensors);
   out->set_is_prompt(in.is_prompt);
   out->set_sample(in.sample);
   PutAll(in.targets, out->mutable_targets());
@@ -207,7 +241,8 @@ bool Get(const pb::StepRows& in, const Tensors& tensors, StepRows* out) {
   out->sample = in.sample();
   GetAll(in.targets(), &out->targets);
   out->top_logprobs = in.top_logprobs();
-  return Get(in.ple_rows(), tensors, &out->ple_rows);
+  return Get(in.ple_rows(), tensors, &out->ple_rows) &&
+         Get(in.soft_tokens(), tensors, &out->soft_tokens);
 }
 
 void Put(const Step& in, pb::Step* out, Tensors& tensors) {

@@ -27,6 +27,7 @@
 #include "actors/sequencer.h"
 #include "actors/stage.h"
 #include "actors/supervisor.h"
+#include "actors/vision.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -78,10 +79,10 @@ absl::Status Check(const NodeOptions& options) {
         absl::StrCat("threads is ", options.threads,
                      ", it must be positive, or 0 for all processors"));
   }
-  if (options.max_message_bytes < 1 ||
-      options.max_message_bytes > std::numeric_limits<int>::max()) {
+  const size_t message_bytes = options.max_message_bytes.value_or(1);
+  if (message_bytes < 1 || message_bytes > std::numeric_limits<int>::max()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "max_message_bytes is ", options.max_message_bytes,
+        "max_message_bytes is ", message_bytes,
         ", it must be in [1, ", std::numeric_limits<int>::max(), "]"));
   }
   if (options.default_max_tokens < 1) {
@@ -167,6 +168,21 @@ v1::Model Describe(const PackedModel& packed) {
   return model;
 }
 
+// Why image parts are refused; empty where they are taken.
+std::string WhyNoImages(const PackedModel& model,
+                        const VisionOptions& options) {
+  const ModelConfig& config = model.config();
+  if (!model.has_vision_tower() || !config.image_token_id.has_value()) {
+    return absl::StrCat("model \"", model.name(),
+                        "\" was packed from a checkpoint without a vision "
+                        "tower; it takes text parts only");
+  }
+  if (options.mode == VisionOptions::Mode::kOff) {
+    return "this node was started with --vision=off; it takes text parts only";
+  }
+  return "";
+}
+
 }  // namespace
 
 struct Node::Impl {
@@ -190,6 +206,9 @@ struct Node::Impl {
   int port = 0;
   std::mutex shutdown_mutex;
 
+  // Whether this node encodes images.
+  bool sees() const { return served->no_images.empty(); }
+
   absl::Status OpenModel();
   absl::Status DivideMemory();
   void ClipDefaultTokens();
@@ -199,6 +218,7 @@ struct Node::Impl {
 
   std::vector<RoleSpec> Roles();
   v1::StatusResponse OwnStatus() const;
+  size_t MaxMessageBytes() const;
 };
 
 absl::Status Node::Impl::OpenModel() {
@@ -215,6 +235,7 @@ absl::Status Node::Impl::OpenModel() {
   facts->folder = model->folder();
   facts->config = model->config();
   if (has_tokenizer) facts->tokenizer = *std::move(tokenizer);
+  facts->no_images = WhyNoImages(*model, options.vision);
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
   served = std::move(facts);
@@ -301,6 +322,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   SequencerConfig sequencer;
   sequencer.directory = directory;
   sequencer.layers = layers;
+  sequencer.ple_tokens = static_cast<int32_t>(model->ple_shape().tokens);
   sequencer.kv_layout = kv_layout;
   sequencer.prefix_pages = std::min<int64_t>(
       kv_pages,
@@ -312,7 +334,7 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   sequencer.max_running = options.max_running;
   sequencer.max_queued = options.max_queued;
 
-  return {
+  std::vector<RoleSpec> roles = {
       {"encoder",
        [served = served](caf::actor_system& sys) {
          return caf::actor_cast<caf::strong_actor_ptr>(
@@ -334,6 +356,18 @@ std::vector<RoleSpec> Node::Impl::Roles() {
              sys.spawn(Sequencer, sequencer));
        }},
   };
+  if (!sees()) return roles;
+  VisionActorConfig vision;
+  vision.model = model;
+  vision.pinned = options.vision.mode == VisionOptions::Mode::kPinned;
+  vision.idle = absl::ToChronoNanoseconds(options.vision.idle);
+  vision.cache_bytes = options.vision.cache_bytes;
+  vision.threads = ThreadsOf(options);
+  roles.push_back({"vision", [vision](caf::actor_system& sys) {
+                     return caf::actor_cast<caf::strong_actor_ptr>(
+                         sys.spawn<caf::detached>(Vision, vision));
+                   }});
+  return roles;
 }
 
 absl::Status Node::Impl::StartActors() {
@@ -378,6 +412,12 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   return status;
 }
 
+size_t Node::Impl::MaxMessageBytes() const {
+  constexpr size_t kMiB = size_t{1} << 20;
+  const size_t images = sees() ? ImageLimits().max_bytes : 3 * kMiB;
+  return options.max_message_bytes.value_or(images + kMiB);
+}
+
 absl::Status Node::Impl::StartServer() {
   if (!options.listen_address.empty()) {
     absl::Status status = CheckCanListen(options.listen_address);
@@ -398,7 +438,7 @@ absl::Status Node::Impl::StartServer() {
   grpc::ServerBuilder builder;
   // Without it a second server could share the port in silence.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  builder.SetMaxReceiveMessageSize(static_cast<int>(MaxMessageBytes()));
   if (!options.listen_address.empty()) {
     builder.AddListeningPort(options.listen_address,
                              grpc::InsecureServerCredentials(), &port);

@@ -33,6 +33,19 @@ class Channel;
 
 namespace lapidary {
 
+// What a node does with its model's vision tower.
+struct VisionOptions {
+  enum class Mode {
+    kOff,     // images are refused
+    kLazy,    // loaded for the first image, unloaded after `idle` without one
+    kPinned,  // loaded at the start, and kept
+  };
+  Mode mode = Mode::kLazy;  // moot for a model without a tower
+  absl::Duration idle = absl::Minutes(5);
+  // Memory for soft tokens of images that come again.
+  size_t cache_bytes = size_t{64} << 20;
+};
+
 struct NodeOptions {
   // A packed model.
   std::string model_folder;
@@ -72,8 +85,11 @@ struct NodeOptions {
   // Reads all weights once and compares checksums before serving.
   bool verify_weights = false;
 
-  // Largest request in bytes, and largest text in it.
-  size_t max_message_bytes = size_t{4} << 20;
+  VisionOptions vision;
+
+  // Largest request in bytes, and largest text in it. Default: 4 MiB, and 33
+  // MiB where images are taken.
+  std::optional<size_t> max_message_bytes;
   size_t max_text_bytes = size_t{1} << 20;
   // Where a request does not say max_tokens.
   int32_t default_max_tokens = 1024;

@@ -17,6 +17,12 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
+// A prompt in token ids, and the images in it.
+struct PromptTokens {
+  Ids ids;
+  std::vector<PromptImage> images;
+};
+
 absl::Status CheckModelName(const ServedModel& model, const std::string& name) {
   if (name.empty() || name == model.name) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat("model: ", Quoted(name),
@@ -54,9 +60,23 @@ absl::Status CheckIds(const ServedModel& model, absl::string_view field,
 
 // --- Prompt -----------------------------------------------------------------
 
-absl::StatusOr<ChatMessage> ToChatMessage(const v1::Message& message,
+absl::Status CheckImage(const ServedModel& model, const v1::Image& image,
+                        const std::string& field) {
+  if (!model.no_images.empty()) {
+    return absl::UnimplementedError(absl::StrCat(field, ": ", model.no_images));
+  }
+  if (image.data().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".data is empty; give it a PNG, JPEG, WebP or GIF file"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
+                                          const v1::Message& message,
                                           const std::string& field,
-                                          size_t* bytes) {
+                                          size_t* bytes,
+                                          std::vector<PromptImage>* images) {
   std::vector<ChatPart> parts;
   for (int i = 0; i < message.parts_size(); ++i) {
     const v1::Part& part = message.parts(i);
@@ -66,11 +86,18 @@ absl::StatusOr<ChatMessage> ToChatMessage(const v1::Message& message,
         *bytes += part.text().size();
         parts.push_back({ChatPart::Kind::kText, part.text()});
         break;
-      case v1::Part::kImage:
-        return absl::UnimplementedError(absl::StrCat(
-            name,
-            ".image: no node plays the role `vision`; this server takes "
-            "text parts only"));
+      case v1::Part::kImage: {
+        const std::string image = absl::StrCat(name, ".image");
+        const absl::Status status = CheckImage(model, part.image(), image);
+        if (!status.ok()) return status;
+        images->push_back(
+            {0, std::make_shared<const std::string>(part.image().data()),
+             image});
+        ChatPart soft{ChatPart::Kind::kImage, ""};
+        soft.soft_tokens = model.config.vision_soft_tokens_per_image;
+        parts.push_back(std::move(soft));
+        break;
+      }
       case v1::Part::kAudio:
         return absl::UnimplementedError(absl::StrCat(
             name,
@@ -85,7 +112,7 @@ absl::StatusOr<ChatMessage> ToChatMessage(const v1::Message& message,
     return absl::InvalidArgumentError(
         absl::StrCat(field, ".parts is empty; a message needs a text part"));
   }
-  if (parts.size() == 1) {
+  if (parts.size() == 1 && parts[0].kind == ChatPart::Kind::kText) {
     return ChatMessage::Text(message.role(), std::move(parts[0].text));
   }
   return ChatMessage::List(message.role(), std::move(parts));
@@ -100,18 +127,31 @@ absl::Status NeedTokenizer(const ServedModel& model, absl::string_view field) {
                    "(prompt.ids), or pack a folder that has one"));
 }
 
-absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
-                            bool generation_prompt) {
+// Where each image's soft tokens begin.
+void PlaceImages(const ServedModel& model, PromptTokens* prompt) {
+  auto at = prompt->ids.begin();
+  for (PromptImage& image : prompt->images) {
+    at = std::find(at, prompt->ids.end(), *model.config.image_token_id);
+    image.first_position = static_cast<int32_t>(at - prompt->ids.begin());
+    at += model.config.vision_soft_tokens_per_image;
+  }
+}
+
+absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
+                                     const v1::Chat& chat,
+                                     bool generation_prompt) {
   if (chat.messages_size() == 0) {
     return absl::InvalidArgumentError(
         "prompt.chat.messages is empty; a chat needs a message");
   }
   size_t bytes = 0;
+  PromptTokens prompt;
   std::vector<ChatMessage> messages;
   for (int i = 0; i < chat.messages_size(); ++i) {
     auto message =
-        ToChatMessage(chat.messages(i),
-                      absl::StrCat("prompt.chat.messages[", i, "]"), &bytes);
+        ToChatMessage(model, chat.messages(i),
+                      absl::StrCat("prompt.chat.messages[", i, "]"), &bytes,
+                      &prompt.images);
     if (!message.ok()) return message.status();
     messages.push_back(*std::move(message));
   }
@@ -127,7 +167,9 @@ absl::StatusOr<Ids> ChatIds(const ServedModel& model, const v1::Chat& chat,
         ids.status().code(),
         absl::StrCat("prompt.chat.messages: ", ids.status().message()));
   }
-  return ids;
+  prompt.ids = *std::move(ids);
+  PlaceImages(model, &prompt);
+  return prompt;
 }
 
 absl::StatusOr<Ids> TextIds(const ServedModel& model, absl::string_view field,
@@ -142,9 +184,14 @@ absl::StatusOr<Ids> TextIds(const ServedModel& model, absl::string_view field,
   return ids;
 }
 
-absl::StatusOr<Ids> PromptIds(const ServedModel& model,
-                              const v1::Prompt& prompt, bool generation_prompt,
-                              bool add_bos) {
+absl::StatusOr<PromptTokens> OnlyIds(absl::StatusOr<Ids> ids) {
+  if (!ids.ok()) return ids.status();
+  return PromptTokens{*std::move(ids), {}};
+}
+
+absl::StatusOr<PromptTokens> ReadPrompt(const ServedModel& model,
+                                        const v1::Prompt& prompt,
+                                        bool generation_prompt, bool add_bos) {
   switch (prompt.input_case()) {
     case v1::Prompt::kChat:
       return ChatIds(model, prompt.chat(), generation_prompt);
@@ -153,13 +200,14 @@ absl::StatusOr<Ids> PromptIds(const ServedModel& model,
         return absl::InvalidArgumentError(
             "prompt.text is empty; give it a text");
       }
-      return TextIds(model, "prompt.text", prompt.text(), add_bos);
+      return OnlyIds(TextIds(model, "prompt.text", prompt.text(), add_bos));
     case v1::Prompt::kIds:
       if (prompt.ids().ids().empty()) {
         return absl::InvalidArgumentError(
             "prompt.ids is empty; give it at least one token");
       }
-      return Ids(prompt.ids().ids().begin(), prompt.ids().ids().end());
+      return PromptTokens{{prompt.ids().ids().begin(),
+                           prompt.ids().ids().end()}, {}};
     case v1::Prompt::INPUT_NOT_SET:
       break;
   }
@@ -167,16 +215,19 @@ absl::StatusOr<Ids> PromptIds(const ServedModel& model,
       "prompt is missing; give it a chat, a text or ids");
 }
 
-// The same, and every id is one that the text model knows.
-absl::StatusOr<Ids> CheckedPromptIds(const ServedModel& model,
-                                     const v1::Prompt& prompt,
-                                     bool generation_prompt) {
-  auto ids = PromptIds(model, prompt, generation_prompt, /*add_bos=*/true);
-  if (!ids.ok()) return ids;
-  absl::Status status = CheckIds(
-      model, prompt.has_ids() ? "prompt.ids" : "tokens of the prompt", *ids);
+// The same, and every id is one that the text model knows or an image's.
+absl::StatusOr<PromptTokens> ReadCheckedPrompt(const ServedModel& model,
+                                               const v1::Prompt& prompt,
+                                               bool generation_prompt) {
+  auto tokens = ReadPrompt(model, prompt, generation_prompt, /*add_bos=*/true);
+  if (!tokens.ok()) return tokens;
+  // What the template made of images is right by construction.
+  if (!tokens->images.empty()) return tokens;
+  const absl::Status status =
+      CheckIds(model, prompt.has_ids() ? "prompt.ids" : "tokens of the prompt",
+               tokens->ids);
   if (!status.ok()) return status;
-  return ids;
+  return tokens;
 }
 
 // --- Sampling ---------------------------------------------------------------
@@ -347,10 +398,10 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   }
   auto priority = CheckPriority(request.priority());
   if (!priority.ok()) return priority.status();
-  auto ids = CheckedPromptIds(model, request.prompt(), true);
-  if (!ids.ok()) return ids.status();
-  auto max_tokens =
-      CheckMaxTokens(model, request, static_cast<int64_t>(ids->size()));
+  auto prompt = ReadCheckedPrompt(model, request.prompt(), true);
+  if (!prompt.ok()) return prompt.status();
+  auto max_tokens = CheckMaxTokens(model, request,
+                                   static_cast<int64_t>(prompt->ids.size()));
   if (!max_tokens.ok()) return max_tokens.status();
 
   Encoded encoded;
@@ -359,7 +410,8 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   if (request.ignore_eos() && stop->empty()) submit.min_tokens = *max_tokens;
   encoded.stop = *std::move(stop);
   submit.task = Task::kGenerate;
-  submit.tokens = *std::move(ids);
+  submit.tokens = std::move(prompt->ids);
+  encoded.images = std::move(prompt->images);
   submit.sampling = *std::move(sampling);
   submit.max_tokens = *max_tokens;
   if (!request.ignore_eos()) {
@@ -367,7 +419,9 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   }
   if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
   submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
-  submit.no_prefix_cache = request.no_prefix_cache();
+  // Kept blocks are found by token ids, which say nothing of an image.
+  submit.no_prefix_cache =
+      request.no_prefix_cache() || !encoded.images.empty();
   return encoded;
 }
 
@@ -379,8 +433,9 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   if (!status.ok()) return status;
   auto priority = CheckPriority(request.priority());
   if (!priority.ok()) return priority.status();
-  auto ids = CheckedPromptIds(model, request.prompt(), false);
-  if (!ids.ok()) return ids.status();
+  auto prompt = ReadCheckedPrompt(model, request.prompt(), false);
+  if (!prompt.ok()) return prompt.status();
+  Ids* ids = &prompt->ids;
 
   Ids continuation;
   if (request.has_continuation_ids()) {
@@ -406,7 +461,9 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   Encoded encoded;
   encoded.submit.task = Task::kScore;
   encoded.submit.priority = *priority;
-  encoded.submit.tokens = *std::move(ids);
+  encoded.submit.tokens = std::move(*ids);
+  encoded.images = std::move(prompt->images);
+  encoded.submit.no_prefix_cache = !encoded.images.empty();
   encoded.submit.top_logprobs = request.top_logprobs();
   encoded.continuation_tokens = static_cast<int32_t>(continuation.size());
   return encoded;
@@ -416,8 +473,10 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(
     const ServedModel& model, const v1::TokenizeRequest& request) {
   absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
-  auto ids = PromptIds(model, request.prompt(), false, !request.omit_bos());
-  if (!ids.ok()) return ids.status();
+  auto prompt =
+      ReadPrompt(model, request.prompt(), false, !request.omit_bos());
+  if (!prompt.ok()) return prompt.status();
+  const Ids* ids = &prompt->ids;
   v1::TokenizeResponse response;
   response.mutable_ids()->Add(ids->begin(), ids->end());
   return response;

@@ -25,6 +25,8 @@ struct ServedModel {
   // Null for a model packed without one: it speaks token ids alone.
   std::shared_ptr<const Tokenizer> tokenizer;
   size_t max_text_bytes = size_t{1} << 20;
+  // Why image parts are refused; empty where a vision actor takes them.
+  std::string no_images;
   int32_t default_max_tokens = 1024;
 };
 

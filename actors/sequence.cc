@@ -118,6 +118,12 @@ StepRows Sequence::Take(int64_t rows, Time now) {
   const Window& window = windows_.front();
   step.ple_rows = SliceRows(window.rows, computed_ - window.first, rows);
   DropWindowsBefore(end);
+  for (const SoftTokens& soft : request.soft_tokens) {
+    if (soft.first_position < end &&
+        soft.first_position + soft.rows.shape()[0] > computed_) {
+      step.soft_tokens.push_back(soft);
+    }
+  }
   if (!known_to_stage_) {
     step.start = SequenceStart{max_positions(), request.sampling, 0, prefix_,
                                TokensAt(0, reused_positions_)};

@@ -113,6 +113,10 @@ void SequencerState::Read(std::vector<int32_t> ids,
                           std::vector<SequenceId> sequences,
                           int64_t first_position) {
   const auto count = static_cast<int64_t>(ids.size());
+  // Soft tokens have the table's row 0 (gemma3n-text.md §4).
+  for (int32_t& id : ids) {
+    if (id >= config_.ple_tokens) id = 0;
+  }
   self_
       ->request(ple_server_, config_.ple_timeout,
                 PleRead{std::move(ids), config_.layers})

@@ -17,6 +17,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,8 @@ inline constexpr char kPleServerRole[] = "ple_server";
 struct SequencerConfig {
   DirectoryActor directory;
   kernels::text::LayerRange layers;
+  // Rows of the PLE table; ids beyond have its first.
+  int32_t ple_tokens = std::numeric_limits<int32_t>::max();
   kernels::KvLayout kv_layout;  // the stage's
   int64_t prefix_pages = 0;     // at most, for prefixes; 0: none are kept
   BatchLimits batch;

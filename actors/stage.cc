@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "kernels/compute_turn.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/parallel.h"
 #include "kernels/sampling/vocabulary_ops.h"
@@ -33,6 +34,7 @@ struct Batch {
   std::vector<SequenceRows> sequences;
   std::vector<int32_t> token_ids;
   std::vector<const void*> ple_rows;
+  std::vector<const float*> soft_tokens;  // empty while no row has one
   std::vector<int64_t> output_rows;
   std::vector<Output> outputs;  // parallel to output_rows
 };
@@ -118,6 +120,20 @@ absl::Status CheckPleRows(const StageState& state, const StepRows& rows) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSoftTokens(const StageState& state, const StepRows& rows) {
+  const int64_t hidden = state.config.model->config().text.hidden_size;
+  for (const SoftTokens& soft : rows.soft_tokens) {
+    const kernels::Tensor& t = soft.rows;
+    if (t.empty() || t.dtype() != kernels::DType::kF32 ||
+        t.shape().size() != 2 || t.shape()[1] != hidden) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "soft tokens are ", t.empty() ? "missing" : t.ToString(),
+          ", the model takes f32 [positions, ", hidden, "]"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Begin(StageState& state, SequenceId id,
                    const SequenceStart& start, BlockHandle* missing) {
   const TextConfig& text = state.config.model->config().text;
@@ -157,6 +173,7 @@ absl::StatusOr<StageState::Sequence*> Prepare(StageState& state,
                                               BlockHandle* missing) {
   absl::Status status = CheckTokens(state.config.model->config().text, rows);
   if (status.ok()) status = CheckPleRows(state, rows);
+  if (status.ok()) status = CheckSoftTokens(state, rows);
   if (status.ok() && rows.start.has_value()) {
     status = Begin(state, rows.sequence, *rows.start, missing);
   }
@@ -183,6 +200,21 @@ absl::StatusOr<StageState::Sequence*> Prepare(StageState& state,
   return &sequence;
 }
 
+// Of rows that are the batch's from `first` on.
+void AppendSoftTokens(const StepRows& rows, int64_t first, Batch& batch) {
+  if (rows.soft_tokens.empty() && batch.soft_tokens.empty()) return;
+  batch.soft_tokens.resize(batch.token_ids.size());
+  const auto count = static_cast<int64_t>(rows.token_ids.size());
+  for (const SoftTokens& soft : rows.soft_tokens) {
+    const int64_t hidden = soft.rows.shape()[1];
+    for (int64_t i = 0; i < soft.rows.shape()[0]; ++i) {
+      const int64_t row = int64_t{soft.first_position} + i - rows.first_position;
+      if (row < 0 || row >= count) continue;
+      batch.soft_tokens[first + row] = soft.rows.data<float>() + i * hidden;
+    }
+  }
+}
+
 void Append(const StepRows& rows, size_t index, StageState::Sequence& sequence,
             Batch& batch) {
   const auto first = static_cast<int64_t>(batch.token_ids.size());
@@ -200,6 +232,7 @@ void Append(const StepRows& rows, size_t index, StageState::Sequence& sequence,
     }
   }
   if (rows.is_prompt) sequence.sampler.See(rows.token_ids);
+  AppendSoftTokens(rows, first, batch);
 }
 
 TokenResult Describe(int32_t id, absl::Span<const float> logits, int32_t top) {
@@ -283,6 +316,7 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
   input.token_ids = batch.token_ids;
   input.ple_rows = batch.ple_rows;
   input.ple_dtype = state.config.model->ple_shape().row_dtype();
+  input.soft_tokens = batch.soft_tokens;
   input.output_rows = batch.output_rows;
   input.trim_prefill = state.config.trim_prefill;
   state.model->ResetTimings();
@@ -299,6 +333,7 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
 }
 
 StepResult RunStep(StageState& state, const Step& step) {
+  const kernels::ComputeTurn turn;
   const auto begin = std::chrono::steady_clock::now();
   StepResult result;
   result.number = step.number;

@@ -113,6 +113,53 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
     End(encoded.status);
     return;
   }
+  auto rest = std::make_shared<Encoded>(encoded);
+  // A text goes on at once; images go to the vision actor one by one, so that
+  // those of other requests come between.
+  if (rest->images.empty()) return RequestSequencer(*rest);
+  self_->request(context_->directory, context_->role_timeout, Lookup{"vision"})
+      .then(
+          [this, rest](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              End(absl::UnavailableError("no vision actor is alive; try again"));
+            } else {
+              EncodeImages(caf::actor_cast<VisionActor>(actor), rest);
+            }
+          },
+          [this](caf::error& error) {
+            End(absl::UnavailableError(self_->system().render(error)));
+          });
+}
+
+// Has the first of the images that are left encoded, and then the others.
+void StreamCallState::EncodeImages(const VisionActor& vision,
+                                   const std::shared_ptr<Encoded>& encoded) {
+  const size_t index = encoded->submit.soft_tokens.size();
+  if (stream_ == nullptr) return;  // the client has gone
+  if (index == encoded->images.size()) return RequestSequencer(*encoded);
+  self_->request(vision, caf::infinite, EncodeImage{encoded->images[index].file})
+      .then(
+          [this, vision, encoded, index](const EncodedImage& image) {
+            const PromptImage& asked = encoded->images[index];
+            if (!image.status.ok()) {
+              End(absl::Status(
+                  image.status.code(),
+                  absl::StrCat(asked.field, ": ", image.status.message())));
+              return;
+            }
+            encoded->submit.soft_tokens.push_back(
+                {asked.first_position, image.rows});
+            EncodeImages(vision, encoded);
+          },
+          [this](caf::error& error) {
+            End(absl::UnavailableError(
+                absl::StrCat("the vision actor was lost while it encoded an "
+                             "image; try again: ",
+                             self_->system().render(error))));
+          });
+}
+
+void StreamCallState::RequestSequencer(const Encoded& encoded) {
   self_
       ->request(context_->directory, context_->role_timeout,
                 Lookup{"sequencer"})

@@ -59,6 +59,9 @@ class StreamCallState {
 
  private:
   void TakeEncoded(const Encoded& encoded);
+  void EncodeImages(const VisionActor& vision,
+                    const std::shared_ptr<Encoded>& encoded);
+  void RequestSequencer(const Encoded& encoded);
   void SubmitTo(const SequencerActor& sequencer, const Encoded& encoded);
   void TakeToken(const TokenResult& token);
   // Pushes what is pending, at most a block a message.

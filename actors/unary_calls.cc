@@ -110,6 +110,22 @@ void Fill(const PleStatus& ple, v1::StatusResponse& status) {
   status.mutable_memory()->set_ple_block_cache(ple.cache_bytes);
 }
 
+void Fill(const VisionStatus& vision, v1::StatusResponse& status) {
+  v1::Vision* out = status.mutable_vision();
+  out->set_loaded(vision.loaded);
+  out->set_weight_bytes(vision.weight_bytes);
+  out->set_activation_bytes(vision.activation_bytes);
+  out->set_loads(vision.loads);
+  out->set_unloads(vision.unloads);
+  out->set_images(vision.images);
+  out->set_encode_ms(static_cast<double>(vision.encode_ns) / 1e6);
+  out->set_cache_hits(vision.cache_hits);
+  out->set_cache_misses(vision.cache_misses);
+  out->set_cache_bytes(vision.cache_bytes);
+  out->set_cache_capacity(vision.cache_capacity);
+  out->set_waiting(vision.waiting);
+}
+
 void Fill(const ProcessStatus& process, v1::StatusResponse& status) {
   status.mutable_memory()->set_weights_resident(process.weights_resident);
   status.mutable_memory()->set_process_resident(process.resident);
@@ -205,7 +221,7 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
   self->state.context = std::move(context);
   self->state.call = std::move(call);
   self->state.status = std::move(base);
-  self->state.open_questions = 4;
+  self->state.open_questions = 5;
   return {
       [=](const Start&) {
         AskActor<DirectoryStatus>(
@@ -213,6 +229,7 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
         AskRole<SequencerStatus>(self, "sequencer");
         AskRole<PleStatus>(self, "ple_server");
         AskRole<ProcessStatus>(self, "encoder");
+        AskRole<VisionStatus>(self, "vision");
       },
   };
 }

@@ -41,6 +41,16 @@ absl::StatusOr<std::string> SystemText(const ChatMessage& system) {
   return system.parts[0].text;
 }
 
+void RenderImage(int32_t soft_tokens, Rendering* rendering) {
+  constexpr absl::string_view kSoftToken = "<image_soft_token>";
+  if (soft_tokens == 0) return rendering->Control(kSoftToken);
+  rendering->Text("\n\n");
+  rendering->Control("<start_of_image>");
+  for (int32_t i = 0; i < soft_tokens; ++i) rendering->Control(kSoftToken);
+  rendering->Control("<end_of_image>");
+  rendering->Text("\n\n");
+}
+
 absl::Status RenderTurn(const ChatMessage& message, absl::string_view prefix,
                         Rendering* rendering) {
   if (message.form == ChatMessage::Form::kOther) {
@@ -57,7 +67,7 @@ absl::Status RenderTurn(const ChatMessage& message, absl::string_view prefix,
         rendering->Text(StripWhitespace(ReplaceInvalidUtf8(part.text)));
         break;
       case ChatPart::Kind::kImage:
-        rendering->Control("<image_soft_token>");
+        RenderImage(part.soft_tokens, rendering);
         break;
       case ChatPart::Kind::kAudio:
         rendering->Control("<audio_soft_token>");

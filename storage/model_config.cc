@@ -231,6 +231,28 @@ absl::Status ParseGenerationConfig(absl::string_view generation_json,
   return absl::OkStatus();
 }
 
+absl::Status ParseProcessorConfig(absl::string_view json,
+                                  const std::string& path,
+                                  ModelConfig* config) {
+  absl::StatusOr<Json> parsed = ParseJson(json, path);
+  if (!parsed.ok()) return parsed.status();
+  JsonFields outer(*parsed, path);
+  const Json* processor = outer.Find("image_processor");
+  const std::string inside =
+      processor == nullptr ? path : outer.Name("image_processor");
+  JsonFields fields(processor == nullptr ? *parsed : *processor, inside);
+  const Json* size = fields.Find("size");
+  if (size == nullptr) return absl::OkStatus();
+  JsonFields sides(*size, fields.Name("size"));
+  constexpr int64_t kMostPixels = 4096;
+  const int64_t height = sides.Int("height", 768, 1, kMostPixels);
+  const int64_t width = sides.Int("width", 768, 1, kMostPixels);
+  if (!sides.ok()) return sides.status();
+  config->vision_image_height = height;
+  config->vision_image_width = width;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {
   absl::StatusOr<std::string> text =
       ReadFile(absl::StrCat(folder, "/", kConfigFile), kMaxConfigBytes);
@@ -252,6 +274,14 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {
   const absl::Status parsed =
       ParseGenerationConfig(generation.ok() ? *generation : "", &*config);
   if (!parsed.ok()) return parsed;
+  for (const char* name : {kPreprocessorConfigFile, kProcessorConfigFile}) {
+    const absl::StatusOr<std::string> processor =
+        ReadFile(absl::StrCat(folder, "/", name), kMaxConfigBytes);
+    if (absl::IsNotFound(processor.status())) continue;
+    if (!processor.ok()) return processor.status();
+    const absl::Status status = ParseProcessorConfig(*processor, name, &*config);
+    if (!status.ok()) return status;
+  }
   return config;
 }
 

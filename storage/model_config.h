@@ -42,6 +42,8 @@ struct ModelConfig {
   std::optional<int32_t> boa_token_id, eoa_token_id, audio_token_id;
   int32_t vision_soft_tokens_per_image = 0;
   int32_t audio_soft_tokens_per_image = 0;
+  // Pixels of the image that the tower takes (the processor's `size`).
+  int64_t vision_image_height = 768, vision_image_width = 768;
   GenerationDefaults generation;
 };
 
@@ -57,7 +59,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
 absl::Status ParseGenerationConfig(absl::string_view generation_json,
                                    ModelConfig* config);
 
-// Both, from the files of a folder.
+// Takes the image size from the text of processor_config.json, or of
+// preprocessor_config.json as older folders have it; `path` names it in errors.
+absl::Status ParseProcessorConfig(absl::string_view json, const std::string& path,
+                                  ModelConfig* config);
+
+// All of them, from the files of a folder.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);
 
 }  // namespace lapidary

@@ -18,6 +18,7 @@ inline constexpr char kAddedTokensFile[] = "added_tokens.json";
 inline constexpr char kChatTemplateFile[] = "chat_template.jinja";
 inline constexpr char kChatTemplateJsonFile[] = "chat_template.json";
 inline constexpr char kProcessorConfigFile[] = "processor_config.json";
+inline constexpr char kPreprocessorConfigFile[] = "preprocessor_config.json";
 
 // What a tokenizer and its chat template are made of.
 inline constexpr std::array<const char*, 7> kTokenizerFiles = {
@@ -30,7 +31,7 @@ inline constexpr std::array<const char*, 7> kTokenizerFiles = {
 inline constexpr auto kCopiedFiles = [] {
   constexpr std::array<const char*, 4> kConfigs = {
       kConfigFile, kGenerationConfigFile, kProcessorConfigFile,
-      "preprocessor_config.json"};
+      kPreprocessorConfigFile};
   std::array<const char*, kConfigs.size() + kTokenizerFiles.size()> all{};
   size_t count = 0;
   for (const char* name : kConfigs) all[count++] = name;

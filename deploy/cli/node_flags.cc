@@ -75,6 +75,18 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                 "Stop prompt positions whose logits nobody reads at the last "
                 "layer that owns keys and values.",
                 &options_.trim_prefill);
+  flags->Choice("vision", {"lazy", "pinned", "off"},
+                "The vision tower: loaded for the first image and unloaded "
+                "after --vision-idle without one, loaded at the start and kept, "
+                "or never.",
+                &vision_);
+  flags->Duration("vision-idle",
+                  "Time without an image after which a lazy tower is unloaded.",
+                  &options_.vision.idle);
+  flags->Bytes("vision-cache",
+               "Memory that keeps images' soft tokens, for images that come "
+               "again.",
+               &options_.vision.cache_bytes);
   flags->Switch("verify",
                 "Read all weights and the PLE table and compare their "
                 "checksums before the "
@@ -98,7 +110,10 @@ void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Integer("default-max-tokens",
                  "Longest answer where a request does not say.", 1, 1 << 24,
                  &default_max_tokens_);
-  flags->Bytes("max-message", "Largest request.", &options_.max_message_bytes);
+  flags->OptionalText("max-message", "SIZE",
+                      "Largest request. Without it 4M, or 33M where images are "
+                      "taken.",
+                      &max_message_);
   flags->Bytes("max-text", "Largest text in a request.",
                &options_.max_text_bytes);
 }
@@ -128,6 +143,17 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
   }
   options.kv_dtype =
       kv_dtype_ == "bf16" ? kernels::DType::kBf16 : kernels::DType::kF32;
+  options.vision.mode = vision_ == "off"      ? VisionOptions::Mode::kOff
+                        : vision_ == "pinned" ? VisionOptions::Mode::kPinned
+                                              : VisionOptions::Mode::kLazy;
+  if (max_message_.has_value()) {
+    const absl::StatusOr<size_t> bytes = ParseBytes(*max_message_);
+    if (!bytes.ok()) {
+      return UsageError(
+          absl::StrCat("--max-message: ", bytes.status().message()));
+    }
+    options.max_message_bytes = *bytes;
+  }
   if (prefix_cache_.has_value()) {
     const absl::StatusOr<size_t> bytes = ParseBytes(*prefix_cache_);
     if (!bytes.ok()) {

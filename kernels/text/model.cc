@@ -106,6 +106,10 @@ void TextModel::Embed(const TextBatch& batch, StageState* state) {
   ParallelFor(rows, [&](int64_t row) {
     state->live_rows[row] = row;
     float* e = embedding.row(row);
+    if (!batch.soft_tokens.empty() && batch.soft_tokens[row] != nullptr) {
+      std::copy_n(batch.soft_tokens[row], c.hidden_size, e);
+      return;
+    }
     weights_.embed_tokens.ReadRow(batch.token_ids[row], e);
     Scale(scale, e, c.hidden_size, e);
   });

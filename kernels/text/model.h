@@ -40,6 +40,9 @@ struct TextBatch {
   // use the table's row 0.
   absl::Span<const void* const> ple_rows;
   DType ple_dtype = DType::kBf16;
+  // For each row null, or its embedding where that is not its token's: a soft
+  // token, [hidden], as a tower's embedder makes it. Empty: none has one.
+  absl::Span<const float* const> soft_tokens;
   // Rows whose logits are wanted, ascending.
   absl::Span<const int64_t> output_rows;
   // Rows that nobody wants logits of stop at the last layer that owns keys and

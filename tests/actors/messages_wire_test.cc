@@ -65,6 +65,7 @@ Submit MakeSubmit() {
   submit.priority = Priority::kHigh;
   submit.min_tokens = 17;
   submit.no_prefix_cache = true;
+  submit.soft_tokens = {{3, MakeTensor(1, 50)}, {7, MakeTensor(2, 60)}};
   return submit;
 }
 
@@ -80,6 +81,7 @@ StepRows MakeStepRows(uint64_t sequence) {
   rows.targets = {6, -1};
   rows.top_logprobs = 3;
   rows.keep = {{1ull << 63, 4, 5}, {6, 1ull << 63, 7}};
+  rows.soft_tokens = {{4, MakeTensor(2, 70)}};
   return rows;
 }
 
@@ -92,6 +94,8 @@ std::vector<WireMessage> AllMessages() {
   encoded.submit = MakeSubmit();
   encoded.stop = {"a", "b\n"};
   encoded.continuation_tokens = 2;
+  encoded.images = {
+      {3, std::make_shared<const std::string>("\x89PNG", 4), "prompt"}};
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3,
               4, 2, {1, 2, 3, 4, 5, 6}};

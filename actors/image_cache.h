@@ -1,0 +1,46 @@
+// Soft tokens of images that were encoded before, by the very bytes of the
+// image's file: what is found is right whatever anybody sends.
+#ifndef LAPIDARY_ACTORS_IMAGE_CACHE_H_
+#define LAPIDARY_ACTORS_IMAGE_CACHE_H_
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "kernels/tensor.h"
+
+namespace lapidary {
+
+class ImageCache {
+ public:
+  // Holds files and soft tokens of so many bytes at most; those used longest
+  // ago go first.
+  explicit ImageCache(size_t capacity) : capacity_(capacity) {}
+
+  // An empty tensor where the image is not there.
+  kernels::Tensor Find(const std::string& file);
+  void Add(std::shared_ptr<const std::string> file, kernels::Tensor rows);
+
+  size_t bytes() const { return bytes_; }
+  size_t capacity() const { return capacity_; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const std::string> file;
+    kernels::Tensor rows;
+
+    size_t bytes() const { return file->size() + rows.bytes(); }
+  };
+
+  const size_t capacity_;
+  size_t bytes_ = 0;
+  std::list<Entry> entries_;  // the one used last in front
+  absl::flat_hash_map<absl::string_view, std::list<Entry>::iterator> by_file_;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_IMAGE_CACHE_H_

@@ -1,0 +1,212 @@
+#include "actors/vision.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/compute_turn.h"
+#include "kernels/parallel.h"
+#include "storage/image_decoder.h"
+#include "storage/image_resize.h"
+
+namespace lapidary {
+namespace {
+
+using Self = VisionActor::stateful_pointer<VisionState>;
+using Clock = std::chrono::steady_clock;
+
+ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
+                                            ImageLimits limits, int height,
+                                            int width) {
+  return {
+      [=](const ReadImage& read) -> ImagePixels {
+        const absl::StatusOr<Image> image = DecodeImage(*read.file, limits);
+        if (!image.ok()) return {image.status(), nullptr};
+        return {absl::OkStatus(),
+                std::make_shared<const std::vector<float>>(
+                    PixelValues(ResizeImage(*image, height, width)))};
+      },
+  };
+}
+
+absl::Status Load(VisionState& state) {
+  if (state.tower != nullptr) return absl::OkStatus();
+  auto weights = state.config.model->LoadVision();
+  if (!weights.ok()) return weights.status();
+  state.weights = *std::move(weights);
+  state.tower =
+      std::make_unique<kernels::vision::VisionTower>(state.weights);
+  ++state.status.loads;
+  return absl::OkStatus();
+}
+
+void UnloadIfIdle(VisionState& state) {
+  if (state.tower == nullptr || state.config.pinned || !state.jobs.empty() ||
+      Clock::now() - state.last_used < state.config.idle) {
+    return;
+  }
+  state.tower.reset();
+  state.weights.reset();
+  ++state.status.unloads;
+}
+
+// The soft tokens of the image that the tower has done, and the token that
+// ends an image where its embedding is the tower's as well.
+absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
+  const kernels::ConstMatrixView soft = state.tower->soft_tokens();
+  const kernels::vision::VisionConfig& c = state.tower->config();
+  const int64_t end =
+      state.config.model->config().eoi_token_id.value_or(-1) - c.vocab_offset;
+  const bool has_end = end >= 0 && end < c.vocab_size;
+  const int64_t rows = soft.rows + (has_end ? 1 : 0);
+  const size_t soft_bytes = soft.rows * soft.cols * sizeof(float);
+  auto buffer = kernels::AlignedBuffer::Make(rows * soft.cols * sizeof(float));
+  if (buffer == nullptr) {
+    return absl::ResourceExhaustedError("no memory for an image's soft tokens");
+  }
+  std::memcpy(buffer->data(), soft.row(0), soft_bytes);
+  if (has_end) {
+    kernels::vision::EmbedHardToken(
+        *state.weights, end,
+        reinterpret_cast<float*>(buffer->data() + soft_bytes));
+  }
+  return kernels::Tensor(kernels::DType::kF32, {rows, soft.cols},
+                         std::move(buffer));
+}
+
+void Begin(Self self);
+
+// Answers all who asked for the first image, and goes on to the next.
+void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
+  VisionState& state = self->state;
+  const VisionState::Job job = std::move(state.jobs.front());
+  state.jobs.pop_front();
+  state.pixels.reset();
+  state.last_used = Clock::now();
+  EncodedImage answer;
+  answer.status = rows.status();
+  if (rows.ok()) {
+    answer.rows = *rows;
+    state.cache->Add(job.file, *rows);
+    ++state.status.images;
+    state.status.encode_ns +=
+        std::chrono::nanoseconds(state.last_used - state.began).count();
+  }
+  for (VisionState::Promise asker : job.askers) asker.deliver(answer);
+  if (!state.jobs.empty()) {
+    Begin(self);
+  } else if (!state.config.pinned) {
+    self->delayed_send(self, state.config.idle, Tick{});
+  }
+}
+
+void TakePixels(Self self, const ImagePixels& image) {
+  VisionState& state = self->state;
+  absl::Status status = image.status;
+  if (status.ok()) status = Load(state);
+  if (status.ok()) {
+    state.pixels = image.pixels;
+    const ModelConfig& config = state.config.model->config();
+    status = state.tower->Start(config.vision_image_height,
+                                config.vision_image_width,
+                                state.pixels->data());
+  }
+  if (!status.ok()) {
+    Finish(self, status);
+    return;
+  }
+  self->send(self, Tick{});
+}
+
+// Has the first image read.
+void Begin(Self self) {
+  VisionState& state = self->state;
+  state.began = Clock::now();
+  self->request(state.reader, caf::infinite, ReadImage{state.jobs[0].file})
+      .then([self](const ImagePixels& image) { TakePixels(self, image); },
+            [self](caf::error& error) {
+              Finish(self, absl::InternalError(
+                               absl::StrCat("the image was not read: ",
+                                            self->system().render(error))));
+            });
+}
+
+// The next slice of the first image, if there is one.
+void Advance(Self self) {
+  VisionState& state = self->state;
+  if (state.pixels == nullptr) return UnloadIfIdle(state);
+  bool more;
+  {
+    const kernels::ComputeTurn turn;
+    more = state.tower->Step();
+  }
+  if (more) {
+    self->send(self, Tick{});
+  } else {
+    Finish(self, Rows(state));
+  }
+}
+
+caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
+  VisionState& state = self->state;
+  kernels::Tensor known = state.cache->Find(*encode.file);
+  if (!known.empty()) {
+    ++state.status.cache_hits;
+    return EncodedImage{absl::OkStatus(), std::move(known)};
+  }
+  auto promise = self->make_response_promise<EncodedImage>();
+  for (VisionState::Job& job : state.jobs) {
+    if (*job.file == *encode.file) {
+      ++state.status.cache_hits;
+      job.askers.push_back(promise);
+      return promise;
+    }
+  }
+  ++state.status.cache_misses;
+  state.jobs.push_back({encode.file, {promise}});
+  if (state.jobs.size() == 1) Begin(self);
+  return promise;
+}
+
+VisionStatus Describe(const VisionState& state) {
+  VisionStatus status = state.status;
+  status.loaded = state.tower != nullptr;
+  status.weight_bytes = state.config.model->vision_bytes();
+  if (status.loaded) status.activation_bytes = state.tower->ActivationBytes();
+  status.cache_bytes = state.cache->bytes();
+  status.cache_capacity = state.cache->capacity();
+  status.waiting = static_cast<int64_t>(state.jobs.size());
+  return status;
+}
+
+Started Open(Self self) {
+  VisionState& state = self->state;
+  const ModelConfig& config = state.config.model->config();
+  // Before this thread is pinned, which those it starts would be with it.
+  state.reader = self->spawn<caf::detached + caf::linked>(
+      ImageReader, state.config.limits,
+      static_cast<int>(config.vision_image_height),
+      static_cast<int>(config.vision_image_width));
+  kernels::SetComputeThreads(state.config.threads);
+  kernels::PinComputeThreads();
+  if (state.config.pinned) return {Load(state), {}};
+  return {};
+}
+
+}  // namespace
+
+VisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
+  self->state.cache = std::make_unique<ImageCache>(config.cache_bytes);
+  self->state.config = std::move(config);
+  return {
+      [self](const Start&) -> caf::result<Started> { return Open(self); },
+      [self](const EncodeImage& encode) -> caf::result<EncodedImage> {
+        return Take(self, encode);
+      },
+      [self](const Tick&) { Advance(self); },
+      [self](const StatusQuery&) { return Describe(self->state); },
+  };
+}
+
+}  // namespace lapidary

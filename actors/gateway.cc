@@ -117,6 +117,12 @@ grpc::ServerUnaryReactor* GatewayService::Detokenize(
   return StartEncode(Task::kDetokenize, context, *request, response);
 }
 
+grpc::ServerUnaryReactor* GatewayService::EncodeMedia(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+    grpc::ByteBuffer* response) {
+  return StartEncode(Task::kEncodeMedia, context, *request, response);
+}
+
 grpc::ServerUnaryReactor* GatewayService::ListModels(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer*,
     grpc::ByteBuffer* response) {

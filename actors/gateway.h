@@ -25,8 +25,9 @@ using RawService = v1::Lapidary::WithRawCallbackMethod_Generate<
         v1::Lapidary::WithRawCallbackMethod_Tokenize<
             v1::Lapidary::WithRawCallbackMethod_Detokenize<
                 v1::Lapidary::WithRawCallbackMethod_ListModels<
-                    v1::Lapidary::WithRawCallbackMethod_Status<
-                        v1::Lapidary::Service>>>>>>;
+                    v1::Lapidary::WithRawCallbackMethod_EncodeMedia<
+                        v1::Lapidary::WithRawCallbackMethod_Status<
+                            v1::Lapidary::Service>>>>>>>;
 
 class GatewayService final : public RawService {
  public:
@@ -50,6 +51,9 @@ class GatewayService final : public RawService {
   grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* EncodeMedia(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const grpc::ByteBuffer* request,
                                        grpc::ByteBuffer* response) override;

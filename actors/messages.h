@@ -45,6 +45,7 @@ enum class Task : uint8_t {
   kScore = 1,
   kTokenize = 2,
   kDetokenize = 3,
+  kEncodeMedia = 4,
 };
 
 // A client's request as it came: the serialized message of lapidary.proto that
@@ -108,7 +109,8 @@ struct Accepted {
 struct PromptImage {
   int32_t first_position = 0;
   std::shared_ptr<const std::string> file;
-  std::string field;  // of the request, for errors
+  kernels::Tensor rows;  // instead of a file: as EncodedImage::rows
+  std::string field;     // of the request, for errors
 };
 
 // The encoder's answer to Encode.
@@ -118,7 +120,8 @@ struct Encoded {
   Submit submit;
   std::vector<std::string> stop;    // stop strings
   int32_t continuation_tokens = 0;  // the last so many of submit.tokens
-  std::vector<PromptImage> images;  // to become submit.soft_tokens
+  // To become submit.soft_tokens; of EncodeMedia the one that is asked for.
+  std::vector<PromptImage> images;
   // Tokenize and Detokenize: the serialized response.
   std::string reply;
 };

@@ -101,6 +101,7 @@ void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
     one->set_first_position(image.first_position);
     if (image.file != nullptr) one->set_file(*image.file);
     one->set_field(image.field);
+    one->set_rows(Put(image.rows, tensors));
   }
   out->set_reply(in.reply);
 }
@@ -109,9 +110,11 @@ bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
   GetAll(in.stop(), &out->stop);
   out->continuation_tokens = in.continuation_tokens();
   for (const pb::PromptImage& image : in.images()) {
-    out->images.push_back({image.first_position(),
-                           std::make_shared<const std::string>(image.file()),
-                           image.field()});
+    PromptImage& one = out->images.emplace_back();
+    one.first_position = image.first_position();
+    one.file = std::make_shared<const std::string>(image.file());
+    one.field = image.field();
+    if (!Get(image.rows(), tensors, &one.rows)) return false;
   }
   out->reply = in.reply();
   return Get(in.status(), &out->status) &&

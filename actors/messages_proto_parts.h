@@ -137,7 +137,7 @@ void GetAll(const Repeated& in, std::vector<T>* out) {
 }
 
 inline bool GetTask(uint32_t in, Task* out) {
-  if (in > static_cast<uint32_t>(Task::kDetokenize)) return false;
+  if (in > static_cast<uint32_t>(Task::kEncodeMedia)) return false;
   *out = static_cast<Task>(in);
   return true;
 }

@@ -1,6 +1,8 @@
 #include "actors/requests.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <random>
 #include <utility>
 #include <vector>
@@ -60,8 +62,63 @@ absl::Status CheckIds(const ServedModel& model, absl::string_view field,
 
 // --- Prompt -----------------------------------------------------------------
 
-absl::Status CheckImage(const ServedModel& model, const v1::Image& image,
-                        const std::string& field) {
+// Soft tokens that a client sends, as the stage takes them.
+absl::StatusOr<kernels::Tensor> TakeSoftTokens(const ServedModel& model,
+                                               const v1::SoftTokens& soft,
+                                               const std::string& field) {
+  const ModelConfig& config = model.config;
+  const int64_t width = config.text.hidden_size;
+  int64_t tokens = config.vision_soft_tokens_per_image;
+  // The token that ends an image is none of the text model's.
+  if (config.eoi_token_id.value_or(0) >=
+      config.text.vocab_size_per_layer_input) {
+    ++tokens;
+  }
+  const size_t bytes = tokens * width * sizeof(float);
+  if (soft.tokens() != tokens || soft.width() != width ||
+      soft.values().size() != bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, " has ", soft.tokens(), " tokens of ", soft.width(), " in ",
+        soft.values().size(), " bytes, this model takes ", tokens, " of ",
+        width, " in ", bytes, "; send what EncodeMedia of the same model gave"));
+  }
+  auto buffer = kernels::AlignedBuffer::Make(bytes);
+  if (buffer == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(field, ": no memory for ", bytes, " bytes"));
+  }
+  std::memcpy(buffer->data(), soft.values().data(), bytes);
+  const auto* values = reinterpret_cast<const float*>(buffer->data());
+  for (int64_t i = 0; i < tokens * width; ++i) {
+    if (std::isfinite(values[i])) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".values[", i, "] is ", values[i], "; all must be finite"));
+  }
+  return kernels::Tensor(kernels::DType::kF32, {tokens, width},
+                         std::move(buffer));
+}
+
+// Its place in the prompt is left to the caller.
+absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
+                                      const v1::Image& image,
+                                      const std::string& field) {
+  PromptImage taken;
+  taken.field = field;
+  if (image.has_soft_tokens()) {
+    if (!image.data().empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, " has data and soft_tokens; send one of them"));
+    }
+    if (!model.config.image_token_id.has_value()) {
+      return absl::UnimplementedError(
+          absl::StrCat(field, ": ", model.no_images));
+    }
+    auto rows = TakeSoftTokens(model, image.soft_tokens(),
+                               absl::StrCat(field, ".soft_tokens"));
+    if (!rows.ok()) return rows.status();
+    taken.rows = *std::move(rows);
+    return taken;
+  }
   if (!model.no_images.empty()) {
     return absl::UnimplementedError(absl::StrCat(field, ": ", model.no_images));
   }
@@ -69,7 +126,8 @@ absl::Status CheckImage(const ServedModel& model, const v1::Image& image,
     return absl::InvalidArgumentError(absl::StrCat(
         field, ".data is empty; give it a PNG, JPEG, WebP or GIF file"));
   }
-  return absl::OkStatus();
+  taken.file = std::make_shared<const std::string>(image.data());
+  return taken;
 }
 
 absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
@@ -87,12 +145,10 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
         parts.push_back({ChatPart::Kind::kText, part.text()});
         break;
       case v1::Part::kImage: {
-        const std::string image = absl::StrCat(name, ".image");
-        const absl::Status status = CheckImage(model, part.image(), image);
-        if (!status.ok()) return status;
-        images->push_back(
-            {0, std::make_shared<const std::string>(part.image().data()),
-             image});
+        auto image =
+            TakeImage(model, part.image(), absl::StrCat(name, ".image"));
+        if (!image.ok()) return image.status();
+        images->push_back(*std::move(image));
         ChatPart soft{ChatPart::Kind::kImage, ""};
         soft.soft_tokens = model.config.vision_soft_tokens_per_image;
         parts.push_back(std::move(soft));
@@ -469,6 +525,18 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   return encoded;
 }
 
+absl::StatusOr<Encoded> CheckEncodeMedia(const ServedModel& model,
+                                         const v1::EncodeMediaRequest& request) {
+  const absl::Status status = CheckModelName(model, request.model());
+  if (!status.ok()) return status;
+  auto image = TakeImage(model, request.image(), "image");
+  if (!image.ok()) return image.status();
+  Encoded encoded;
+  encoded.submit.task = Task::kEncodeMedia;
+  encoded.images.push_back(*std::move(image));
+  return encoded;
+}
+
 absl::StatusOr<v1::TokenizeResponse> Tokenize(
     const ServedModel& model, const v1::TokenizeRequest& request) {
   absl::Status status = CheckModelName(model, request.model());
@@ -521,6 +589,9 @@ Encoded EncodeRequest(const ServedModel& model, const Encode& encode) {
     case Task::kDetokenize:
       return ToReply(
           ParseAnd<v1::DetokenizeRequest>(model, encode.request, Detokenize));
+    case Task::kEncodeMedia:
+      return ToEncoded(ParseAnd<v1::EncodeMediaRequest>(model, encode.request,
+                                                        CheckEncodeMedia));
   }
   Encoded unknown;
   unknown.status = absl::InvalidArgumentError("no such task");

@@ -40,6 +40,8 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
                                       const v1::GenerateRequest& request);
 absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
                                    const v1::ScoreRequest& request);
+absl::StatusOr<Encoded> CheckEncodeMedia(const ServedModel& model,
+                                         const v1::EncodeMediaRequest& request);
 absl::StatusOr<v1::TokenizeResponse> Tokenize(
     const ServedModel& model, const v1::TokenizeRequest& request);
 absl::StatusOr<v1::DetokenizeResponse> Detokenize(

@@ -116,7 +116,10 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
   auto rest = std::make_shared<Encoded>(encoded);
   // A text goes on at once; images go to the vision actor one by one, so that
   // those of other requests come between.
-  if (rest->images.empty()) return RequestSequencer(*rest);
+  const bool encoded_all =
+      std::all_of(rest->images.begin(), rest->images.end(),
+                  [](const PromptImage& image) { return !image.rows.empty(); });
+  if (encoded_all) return EncodeImages(VisionActor(), rest);
   self_->request(context_->directory, context_->role_timeout, Lookup{"vision"})
       .then(
           [this, rest](const caf::strong_actor_ptr& actor) {
@@ -134,9 +137,15 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
 // Has the first of the images that are left encoded, and then the others.
 void StreamCallState::EncodeImages(const VisionActor& vision,
                                    const std::shared_ptr<Encoded>& encoded) {
-  const size_t index = encoded->submit.soft_tokens.size();
   if (stream_ == nullptr) return;  // the client has gone
-  if (index == encoded->images.size()) return RequestSequencer(*encoded);
+  std::vector<SoftTokens>& done = encoded->submit.soft_tokens;
+  const std::vector<PromptImage>& images = encoded->images;
+  while (done.size() < images.size() && !images[done.size()].rows.empty()) {
+    const PromptImage& image = images[done.size()];
+    done.push_back({image.first_position, image.rows});
+  }
+  const size_t index = done.size();
+  if (index == images.size()) return RequestSequencer(*encoded);
   self_->request(vision, caf::infinite, EncodeImage{encoded->images[index].file})
       .then(
           [this, vision, encoded, index](const EncodedImage& image) {

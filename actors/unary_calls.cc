@@ -167,6 +167,55 @@ caf::result<caf::message> Drop(caf::scheduled_actor*, caf::message_view&) {
   return caf::message();
 }
 
+void Fail(Self self, const absl::Status& status) {
+  self->state.call->Fail(status);
+  self->quit();
+}
+
+void Answer(Self self, const kernels::Tensor& rows) {
+  v1::EncodeMediaResponse response;
+  v1::SoftTokens* soft = response.mutable_soft_tokens();
+  soft->set_tokens(static_cast<int32_t>(rows.dim(0)));
+  soft->set_width(static_cast<int32_t>(rows.dim(1)));
+  soft->set_values(std::string(
+      static_cast<const char*>(rows.raw()), rows.bytes()));
+  self->state.call->Answer(response.SerializeAsString());
+  self->quit();
+}
+
+// Of EncodeMedia's image.
+void AnswerWithSoftTokens(Self self, const PromptImage& image) {
+  if (!image.rows.empty()) return Answer(self, image.rows);
+  const CallContext& shared = *self->state.context;
+  auto lost = [self](caf::error& error) {
+    Fail(self, absl::UnavailableError(
+                   absl::StrCat("the vision actor did not answer; try again: ",
+                                self->system().render(error))));
+  };
+  self->request(shared.directory, shared.role_timeout, Lookup{"vision"})
+      .then(
+          [=](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              return Fail(self, absl::UnavailableError(
+                                    "no vision actor is alive; try again"));
+            }
+            self->request(caf::actor_cast<VisionActor>(actor), caf::infinite,
+                          EncodeImage{image.file})
+                .then(
+                    [=](const EncodedImage& encoded) {
+                      if (encoded.status.ok()) {
+                        return Answer(self, encoded.rows);
+                      }
+                      Fail(self, absl::Status(
+                                     encoded.status.code(),
+                                     absl::StrCat(image.field, ": ",
+                                                  encoded.status.message())));
+                    },
+                    lost);
+          },
+          lost);
+}
+
 }  // namespace
 
 UnaryCallState::~UnaryCallState() {
@@ -186,6 +235,10 @@ caf::behavior EncodeCall(Self self, std::shared_ptr<CallContext> context,
     self->quit();
   };
   auto answered = [self](const Encoded& encoded) {
+    if (encoded.status.ok() && !encoded.images.empty()) {
+      AnswerWithSoftTokens(self, encoded.images[0]);
+      return;
+    }
     if (encoded.status.ok()) {
       self->state.call->Answer(encoded.reply);
     } else {

@@ -140,6 +140,26 @@ std::string ScheduleText(const v1::StatusResponse& status) {
   return text;
 }
 
+std::string VisionText(const v1::StatusResponse& status) {
+  if (!status.has_vision()) return "";
+  const v1::Vision& vision = status.vision();
+  return absl::StrCat(
+      Line("vision",
+           absl::StrFormat(
+               "%s, weights %s, work space %s; loaded %d times, unloaded %d",
+               vision.loaded() ? "loaded" : "not loaded",
+               HumanBytes(vision.weight_bytes()),
+               HumanBytes(vision.activation_bytes()), vision.loads(),
+               vision.unloads())),
+      Line("", absl::StrFormat("%d images encoded, %d waiting; %d of %d known, "
+                               "%s of %s kept",
+                               vision.images(), vision.waiting(),
+                               vision.cache_hits(),
+                               vision.cache_hits() + vision.cache_misses(),
+                               HumanBytes(vision.cache_bytes()),
+                               HumanBytes(vision.cache_capacity()))));
+}
+
 }  // namespace
 
 std::string WorkText(const v1::StatusResponse& status) {
@@ -170,7 +190,7 @@ std::string WorkText(const v1::StatusResponse& status) {
                                "%.0f us (longest)",
                                ple.read_us_p50(), ple.read_us_p99(),
                                ple.read_us_max())),
-      Line("kernels", KernelsText(status.kernels())),
+      VisionText(status), Line("kernels", KernelsText(status.kernels())),
       Line("up", absl::StrFormat("%.0f s", status.uptime_seconds())));
 }
 

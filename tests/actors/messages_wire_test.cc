@@ -95,7 +95,8 @@ std::vector<WireMessage> AllMessages() {
   encoded.stop = {"a", "b\n"};
   encoded.continuation_tokens = 2;
   encoded.images = {
-      {3, std::make_shared<const std::string>("\x89PNG", 4), "prompt"}};
+      {3, std::make_shared<const std::string>("\x89PNG", 4),
+       MakeTensor(1, 80), "prompt"}};
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3,
               4, 2, {1, 2, 3, 4, 5, 6}};
@@ -399,7 +400,7 @@ TEST(MessagesWireTest, ReferencesAndValuesOutOfRange) {
   header.mutable_ple_rows()->mutable_status()->set_code(99);
   ExpectInvalid(Frame(header, "12345678"));
   header.clear_tensors();
-  header.mutable_submit()->set_task(4);
+  header.mutable_submit()->set_task(5);
   ExpectInvalid(Frame(header, ""));
   header.mutable_ended()->set_reason(6);
   ExpectInvalid(Frame(header, ""));

@@ -18,6 +18,7 @@
 #ifndef LAPIDARY_ACTORS_MESSAGES_H_
 #define LAPIDARY_ACTORS_MESSAGES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -180,6 +181,8 @@ struct Ended {
 // An image file as the client sent it.
 struct EncodeImage {
   std::shared_ptr<const std::string> file;
+  // Set by the asker when it no longer waits; null: it waits to the end.
+  std::shared_ptr<const std::atomic<bool>> cancelled;
 };
 
 struct EncodedImage {

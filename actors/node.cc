@@ -169,9 +169,15 @@ v1::Model Describe(const PackedModel& packed) {
 }
 
 // Why image parts are refused; empty where they are taken.
-std::string WhyNoImages(const PackedModel& model,
+std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
                         const VisionOptions& options) {
   const ModelConfig& config = model.config();
+  if (tokenizer != nullptr &&
+      tokenizer->TokenId("<image_soft_token>") != config.image_token_id) {
+    return absl::StrCat("model \"", model.name(),
+                        "\" has a tokenizer and a config.json that disagree "
+                        "about <image_soft_token>");
+  }
   if (!model.has_vision_tower() || !config.image_token_id.has_value()) {
     return absl::StrCat("model \"", model.name(),
                         "\" was packed from a checkpoint without a vision "
@@ -219,6 +225,7 @@ struct Node::Impl {
   std::vector<RoleSpec> Roles();
   v1::StatusResponse OwnStatus() const;
   size_t MaxMessageBytes() const;
+  size_t TowerBytes() const;
 };
 
 absl::Status Node::Impl::OpenModel() {
@@ -235,7 +242,7 @@ absl::Status Node::Impl::OpenModel() {
   facts->folder = model->folder();
   facts->config = model->config();
   if (has_tokenizer) facts->tokenizer = *std::move(tokenizer);
-  facts->no_images = WhyNoImages(*model, options.vision);
+  facts->no_images = WhyNoImages(*model, facts->tokenizer.get(), options.vision);
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
   served = std::move(facts);
@@ -246,9 +253,19 @@ absl::Status Node::Impl::OpenModel() {
   return absl::OkStatus();
 }
 
+// What images may come to take: the tower, its work space and known images.
+size_t Node::Impl::TowerBytes() const {
+  if (!sees()) return 0;
+  // The 300M tower's activations at 768 x 768 take 108 MB.
+  constexpr int64_t kBytesOfPixel = 190;
+  const ModelConfig& config = model->config();
+  return model->vision_bytes() + options.vision.cache_bytes +
+         kBytesOfPixel * config.vision_image_height * config.vision_image_width;
+}
+
 absl::Status Node::Impl::DivideMemory() {
   MemoryFacts facts{model->config().text, kv_layout, model->ple_shape(),
-                    model->weight_bytes()};
+                    model->weight_bytes() + TowerBytes()};
   MemoryWishes wishes;
   wishes.flag = "--memory-limit";
   wishes.limit = options.memory_limit.value_or(0);

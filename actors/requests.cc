@@ -68,12 +68,7 @@ absl::StatusOr<kernels::Tensor> TakeSoftTokens(const ServedModel& model,
                                                const std::string& field) {
   const ModelConfig& config = model.config;
   const int64_t width = config.text.hidden_size;
-  int64_t tokens = config.vision_soft_tokens_per_image;
-  // The token that ends an image is none of the text model's.
-  if (config.eoi_token_id.value_or(0) >=
-      config.text.vocab_size_per_layer_input) {
-    ++tokens;
-  }
+  const int64_t tokens = config.image_rows();
   const size_t bytes = tokens * width * sizeof(float);
   if (soft.tokens() != tokens || soft.width() != width ||
       soft.values().size() != bytes) {
@@ -145,6 +140,11 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
         parts.push_back({ChatPart::Kind::kText, part.text()});
         break;
       case v1::Part::kImage: {
+        if (message.role() == "system") {
+          return absl::InvalidArgumentError(absl::StrCat(
+              name, ".image: a system message is text; put images into a "
+                    "user's"));
+        }
         auto image =
             TakeImage(model, part.image(), absl::StrCat(name, ".image"));
         if (!image.ok()) return image.status();
@@ -158,15 +158,15 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
         return absl::UnimplementedError(absl::StrCat(
             name,
             ".audio: no node plays the role `audio`; this server takes "
-            "text parts only"));
+            "text and image parts"));
       case v1::Part::CONTENT_NOT_SET:
         return absl::InvalidArgumentError(
-            absl::StrCat(name, " is empty; give it a text"));
+            absl::StrCat(name, " is empty; give it a text or an image"));
     }
   }
   if (parts.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, ".parts is empty; a message needs a text part"));
+        absl::StrCat(field, ".parts is empty; a message needs a part"));
   }
   if (parts.size() == 1 && parts[0].kind == ChatPart::Kind::kText) {
     return ChatMessage::Text(message.role(), std::move(parts[0].text));
@@ -184,13 +184,32 @@ absl::Status NeedTokenizer(const ServedModel& model, absl::string_view field) {
 }
 
 // Where each image's soft tokens begin.
-void PlaceImages(const ServedModel& model, PromptTokens* prompt) {
+absl::Status PlaceImages(const ServedModel& model, PromptTokens* prompt) {
   auto at = prompt->ids.begin();
+  const auto end = prompt->ids.end();
   for (PromptImage& image : prompt->images) {
-    at = std::find(at, prompt->ids.end(), *model.config.image_token_id);
+    at = std::find(at, end, *model.config.image_token_id);
+    if (end - at < model.config.image_rows()) {
+      return absl::InternalError(
+          absl::StrCat(image.field, " has no place in the prompt"));
+    }
     image.first_position = static_cast<int32_t>(at - prompt->ids.begin());
-    at += model.config.vision_soft_tokens_per_image;
+    at += model.config.image_rows();
   }
+  return absl::OkStatus();
+}
+
+// Before any of them is rendered: a part of a few bytes makes hundreds of
+// tokens.
+absl::Status CheckImagesFit(const ServedModel& model,
+                            const std::vector<PromptImage>& images) {
+  const int64_t tokens =
+      static_cast<int64_t>(images.size()) * model.config.image_rows();
+  const int64_t context = model.config.text.max_position_embeddings;
+  if (tokens <= context) return absl::OkStatus();
+  return absl::OutOfRangeError(absl::StrCat(
+      "prompt.chat: the first ", images.size(), " images take ", tokens,
+      " tokens, the model's context has ", context));
 }
 
 absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
@@ -210,6 +229,8 @@ absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
                       &prompt.images);
     if (!message.ok()) return message.status();
     messages.push_back(*std::move(message));
+    const absl::Status fit = CheckImagesFit(model, prompt.images);
+    if (!fit.ok()) return fit;
   }
   absl::Status status = CheckTextBytes(model, "prompt.chat", bytes);
   if (status.ok()) status = NeedTokenizer(model, "prompt.chat");
@@ -224,7 +245,8 @@ absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
         absl::StrCat("prompt.chat.messages: ", ids.status().message()));
   }
   prompt.ids = *std::move(ids);
-  PlaceImages(model, &prompt);
+  status = PlaceImages(model, &prompt);
+  if (!status.ok()) return status;
   return prompt;
 }
 
@@ -529,6 +551,10 @@ absl::StatusOr<Encoded> CheckEncodeMedia(const ServedModel& model,
                                          const v1::EncodeMediaRequest& request) {
   const absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
+  if (request.image().has_soft_tokens()) {
+    return absl::InvalidArgumentError(
+        "image.soft_tokens are what this call makes; send data");
+  }
   auto image = TakeImage(model, request.image(), "image");
   if (!image.ok()) return image.status();
   Encoded encoded;

@@ -4,6 +4,7 @@
 #ifndef LAPIDARY_ACTORS_RESPONSE_STREAM_H_
 #define LAPIDARY_ACTORS_RESPONSE_STREAM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -174,12 +175,21 @@ class UnaryCall : public grpc::ServerUnaryReactor {
     Finish(ToGrpcStatus(status));
   }
 
+  // Set once nobody waits for the answer any more.
+  std::shared_ptr<const std::atomic<bool>> cancelled() const {
+    return cancelled_;
+  }
+
+  void OnCancel() override { *cancelled_ = true; }
+
   void OnDone() override {
     on_done_();
     auto keep = std::move(self_);
   }
 
  private:
+  const std::shared_ptr<std::atomic<bool>> cancelled_ =
+      std::make_shared<std::atomic<bool>>(false);
   grpc::ByteBuffer* response_;
   std::function<void()> on_done_;
   bool finished_ = false;

@@ -32,10 +32,20 @@ kernels::Tensor SliceRows(const kernels::Tensor& rows, int64_t first,
 
 }  // namespace
 
+namespace {
+
+Submit WithoutSoftTokens(Submit submit) {
+  submit.soft_tokens.clear();
+  return submit;
+}
+
+}  // namespace
+
 Sequence::Sequence(const Submit& submit, ClientActor from, Time now)
-    : request(submit),
+    : request(WithoutSoftTokens(submit)),
       client(std::move(from)),
       tokens_(submit.tokens),
+      soft_tokens_(submit.soft_tokens),
       arrived_(now - std::chrono::nanoseconds(submit.age_ns)),
       last_step_(now) {}
 
@@ -118,11 +128,8 @@ StepRows Sequence::Take(int64_t rows, Time now) {
   const Window& window = windows_.front();
   step.ple_rows = SliceRows(window.rows, computed_ - window.first, rows);
   DropWindowsBefore(end);
-  for (const SoftTokens& soft : request.soft_tokens) {
-    if (soft.first_position < end &&
-        soft.first_position + soft.rows.shape()[0] > computed_) {
-      step.soft_tokens.push_back(soft);
-    }
+  for (const SoftTokens& soft : soft_tokens_) {
+    if (soft.first_position < end) step.soft_tokens.push_back(soft);
   }
   if (!known_to_stage_) {
     step.start = SequenceStart{max_positions(), request.sampling, 0, prefix_,
@@ -145,6 +152,12 @@ StepRows Sequence::Take(int64_t rows, Time now) {
 void Sequence::StepDone(int64_t compute_ns, Time now) {
   computed_ += in_step_;
   in_step_ = 0;
+  while (!soft_tokens_.empty() &&
+         soft_tokens_.front().first_position +
+                 soft_tokens_.front().rows.dim(0) <=
+             computed_) {
+    soft_tokens_.erase(soft_tokens_.begin());
+  }
   steps_ns_ += compute_ns;
   ++steps_;
   last_step_ = now;

@@ -20,7 +20,7 @@ class Sequence {
 
   Sequence(const Submit& submit, ClientActor from, Time now);
 
-  const Submit request;
+  const Submit request;  // without its soft tokens
   const ClientActor client;
 
   // Positions that it may come to hold keys and values of.
@@ -83,6 +83,7 @@ class Sequence {
   void DropWindowsBefore(int64_t position);
 
   std::vector<int32_t> tokens_;
+  std::vector<SoftTokens> soft_tokens_;  // of rows that are yet to be run
   int64_t computed_ = 0;
   int64_t fetched_to_ = 0;
   int64_t in_step_ = 0;  // rows

@@ -97,7 +97,29 @@ void SequencerState::CountRefusal(RefusalReason reason) {
   }
 }
 
+namespace {
+
+absl::Status CheckSoftTokens(const Submit& submit) {
+  int64_t next = 0;  // position that none has yet
+  for (const SoftTokens& soft : submit.soft_tokens) {
+    if (soft.rows.empty() || soft.rows.shape().size() != 2 ||
+        soft.first_position < next ||
+        soft.first_position + soft.rows.dim(0) >
+            static_cast<int64_t>(submit.tokens.size())) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "soft tokens from position ", soft.first_position, " on of ",
+          submit.tokens.size(), " do not follow each other in the prompt"));
+    }
+    next = soft.first_position + soft.rows.dim(0);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
+  const absl::Status soft_tokens = CheckSoftTokens(submit);
+  if (!soft_tokens.ok()) return {soft_tokens, kNeverRetry};
   auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
   sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
   const Refusal door = CheckDoor(*sequence);

@@ -333,8 +333,8 @@ void Compute(StageState& state, const Step& step, const Batch& batch,
 }
 
 StepResult RunStep(StageState& state, const Step& step) {
-  const kernels::ComputeTurn turn;
   const auto begin = std::chrono::steady_clock::now();
+  const kernels::ComputeTurn turn;  // waiting for it is a cost of the step
   StepResult result;
   result.number = step.number;
   result.sequences.resize(step.sequences.size());

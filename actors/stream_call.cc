@@ -146,7 +146,7 @@ void StreamCallState::EncodeImages(const VisionActor& vision,
   }
   const size_t index = done.size();
   if (index == images.size()) return RequestSequencer(*encoded);
-  self_->request(vision, caf::infinite, EncodeImage{encoded->images[index].file})
+  self_->request(vision, caf::infinite, EncodeImage{encoded->images[index].file, cancelled_})
       .then(
           [this, vision, encoded, index](const EncodedImage& image) {
             const PromptImage& asked = encoded->images[index];
@@ -337,6 +337,7 @@ void StreamCallState::TakeCredit(int32_t messages) {
 
 void StreamCallState::End(const absl::Status& status, int64_t retry_after_ns) {
   if (stream_ == nullptr) return;
+  *cancelled_ = true;  // an image that is being encoded for nobody
   std::exchange(stream_, nullptr)->End(ToGrpcStatus(status), retry_after_ns);
 }
 

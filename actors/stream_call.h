@@ -77,6 +77,9 @@ class StreamCallState {
   std::shared_ptr<ResponseStream> stream_;
   std::chrono::steady_clock::time_point arrived_;
   int credits_ = ResponseStream::kCredits;
+  // Of images that are being encoded: the call has ended.
+  const std::shared_ptr<std::atomic<bool>> cancelled_ =
+      std::make_shared<std::atomic<bool>>(false);
 
   SequenceId sequence_ = 0;  // 0: not submitted
   SequencerActor sequencer_;

@@ -200,7 +200,7 @@ void AnswerWithSoftTokens(Self self, const PromptImage& image) {
                                     "no vision actor is alive; try again"));
             }
             self->request(caf::actor_cast<VisionActor>(actor), caf::infinite,
-                          EncodeImage{image.file})
+                          EncodeImage{image.file, self->state.call->cancelled()})
                 .then(
                     [=](const EncodedImage& encoded) {
                       if (encoded.status.ok()) {

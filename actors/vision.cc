@@ -1,7 +1,9 @@
 #include "actors/vision.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,11 +23,17 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
                                             int width) {
   return {
       [=](const ReadImage& read) -> ImagePixels {
-        const absl::StatusOr<Image> image = DecodeImage(*read.file, limits);
-        if (!image.ok()) return {image.status(), nullptr};
-        return {absl::OkStatus(),
-                std::make_shared<const std::vector<float>>(
-                    PixelValues(ResizeImage(*image, height, width)))};
+        try {
+          const absl::StatusOr<Image> image = DecodeImage(*read.file, limits);
+          if (!image.ok()) return {image.status(), nullptr};
+          return {absl::OkStatus(),
+                  std::make_shared<const std::vector<float>>(
+                      PixelValues(ResizeImage(*image, height, width)))};
+        } catch (const std::bad_alloc&) {
+          return {absl::ResourceExhaustedError(
+                      "no memory to decode the image; send a smaller one"),
+                  nullptr};
+        }
       },
   };
 }
@@ -56,10 +64,18 @@ void UnloadIfIdle(VisionState& state) {
 absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
   const kernels::ConstMatrixView soft = state.tower->soft_tokens();
   const kernels::vision::VisionConfig& c = state.tower->config();
-  const int64_t end =
-      state.config.model->config().eoi_token_id.value_or(-1) - c.vocab_offset;
-  const bool has_end = end >= 0 && end < c.vocab_size;
-  const int64_t rows = soft.rows + (has_end ? 1 : 0);
+  const ModelConfig& model = state.config.model->config();
+  const bool has_end = model.tower_ends_image();
+  const int64_t end = model.eoi_token_id.value_or(0) - c.vocab_offset;
+  const int64_t rows = model.image_rows();
+  if (soft.rows != model.vision_soft_tokens_per_image ||
+      (has_end && (end < 0 || end >= c.vocab_size))) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "config.json: the tower makes ", soft.rows, " soft tokens and embeds ",
+        "tokens [", c.vocab_offset, ", ", c.vocab_offset + c.vocab_size,
+        "), the model wants ", model.vision_soft_tokens_per_image,
+        " and ends images with ", model.eoi_token_id.value_or(0)));
+  }
   const size_t soft_bytes = soft.rows * soft.cols * sizeof(float);
   auto buffer = kernels::AlignedBuffer::Make(rows * soft.cols * sizeof(float));
   if (buffer == nullptr) {
@@ -77,11 +93,33 @@ absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
 
 void Begin(Self self);
 
+void Answer(const VisionState::Job& job, const EncodedImage& answer) {
+  for (VisionState::Asker asker : job.askers) asker.promise.deliver(answer);
+}
+
+absl::Status Unwanted() {
+  return absl::CancelledError("the client no longer waits for the image");
+}
+
+// The jobs behind the first that nobody waits for any more.
+void DropUnwanted(VisionState& state) {
+  for (size_t i = 1; i < state.jobs.size();) {
+    if (state.jobs[i].wanted()) {
+      ++i;
+      continue;
+    }
+    state.waiting_bytes -= state.jobs[i].file->size();
+    Answer(state.jobs[i], {Unwanted(), {}});
+    state.jobs.erase(state.jobs.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
 // Answers all who asked for the first image, and goes on to the next.
 void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
   VisionState& state = self->state;
   const VisionState::Job job = std::move(state.jobs.front());
   state.jobs.pop_front();
+  state.waiting_bytes -= job.file->size();
   state.pixels.reset();
   state.last_used = Clock::now();
   EncodedImage answer;
@@ -93,7 +131,8 @@ void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
     state.status.encode_ns +=
         std::chrono::nanoseconds(state.last_used - state.began).count();
   }
-  for (VisionState::Promise asker : job.askers) asker.deliver(answer);
+  Answer(job, answer);
+  DropUnwanted(state);
   if (!state.jobs.empty()) {
     Begin(self);
   } else if (!state.config.pinned) {
@@ -136,6 +175,10 @@ void Begin(Self self) {
 void Advance(Self self) {
   VisionState& state = self->state;
   if (state.pixels == nullptr) return UnloadIfIdle(state);
+  if (!state.jobs.front().wanted()) {
+    return Finish(self, Unwanted());
+  }
+  DropUnwanted(state);
   bool more;
   {
     const kernels::ComputeTurn turn;
@@ -156,15 +199,28 @@ caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
     return EncodedImage{absl::OkStatus(), std::move(known)};
   }
   auto promise = self->make_response_promise<EncodedImage>();
+  const VisionState::Asker asker{promise, encode.cancelled};
   for (VisionState::Job& job : state.jobs) {
     if (*job.file == *encode.file) {
       ++state.status.cache_hits;
-      job.askers.push_back(promise);
+      job.askers.push_back(asker);
       return promise;
     }
   }
+  const size_t bytes = encode.file->size();
+  if (!state.jobs.empty() &&
+      state.waiting_bytes + bytes > state.config.max_waiting_bytes) {
+    promise.deliver(EncodedImage{
+        absl::ResourceExhaustedError(absl::StrCat(
+            state.jobs.size(), " images of ", state.waiting_bytes,
+            " bytes wait already, ", state.config.max_waiting_bytes,
+            " may; try again later")),
+        {}});
+    return promise;
+  }
   ++state.status.cache_misses;
-  state.jobs.push_back({encode.file, {promise}});
+  state.waiting_bytes += bytes;
+  state.jobs.push_back({encode.file, {asker}});
   if (state.jobs.size() == 1) Begin(self);
   return promise;
 }
@@ -195,6 +251,19 @@ Started Open(Self self) {
 }
 
 }  // namespace
+
+VisionState::~VisionState() {
+  for (const Job& job : jobs) {
+    Answer(job, {absl::UnavailableError(
+                     "the vision actor was lost; try again"),
+                 {}});
+  }
+}
+
+bool VisionState::Job::wanted() const {
+  return std::any_of(askers.begin(), askers.end(),
+                     [](const Asker& asker) { return asker.waits(); });
+}
 
 VisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
   self->state.cache = std::make_unique<ImageCache>(config.cache_bytes);

@@ -29,6 +29,9 @@ struct VisionActorConfig {
   std::chrono::nanoseconds idle{std::chrono::minutes(5)};
   size_t cache_bytes = size_t{64} << 20;
   ImageLimits limits;
+  // Bytes of files that may wait, beside the one at work; an image more is
+  // refused with RESOURCE_EXHAUSTED.
+  size_t max_waiting_bytes = size_t{256} << 20;
   int threads = 1;  // that compute
 };
 
@@ -47,11 +50,22 @@ using ImageReaderActor =
 
 struct VisionState {
   using Promise = caf::typed_response_promise<EncodedImage>;
+  struct Asker {
+    Promise promise;
+    std::shared_ptr<const std::atomic<bool>> cancelled;
+
+    bool waits() const { return cancelled == nullptr || !*cancelled; }
+  };
   struct Job {
     std::shared_ptr<const std::string> file;
-    std::vector<Promise> askers;
+    std::vector<Asker> askers;
+
+    bool wanted() const;
   };
   using Time = std::chrono::steady_clock::time_point;
+
+  // Tells all who wait that it is lost.
+  ~VisionState();
 
   VisionActorConfig config;
   std::unique_ptr<ImageCache> cache;
@@ -61,6 +75,7 @@ struct VisionState {
   std::deque<Job> jobs;  // the first is being read or encoded
   std::shared_ptr<const std::vector<float>> pixels;  // of the first, once read
   Time began, last_used;
+  size_t waiting_bytes = 0;  // of all jobs' files
   VisionStatus status;
 };
 

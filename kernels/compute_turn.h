@@ -6,8 +6,9 @@
 //     more = tower.Step();
 //   }
 //
-// Turns are given in the order in which they are asked for, so that of two that
-// compute in slices each waits for one slice of the other's at most.
+// Turns are given in the order in which they are asked for, process-wide, so
+// that of two who compute in slices each waits for one slice of the other's at
+// most. Whoever has a turn must not ask for another.
 #ifndef LAPIDARY_KERNELS_COMPUTE_TURN_H_
 #define LAPIDARY_KERNELS_COMPUTE_TURN_H_
 

@@ -12,14 +12,15 @@ namespace {
 struct Segment {
   bool control = false;
   std::string text;
+  int32_t count = 1;  // of control tokens of that name, one after the other
 };
 
 // Collects segments, joining texts that touch: what is one stretch between
 // control tokens is tokenized as one.
 class Rendering {
  public:
-  void Control(absl::string_view name) {
-    segments_.push_back({true, std::string(name)});
+  void Control(absl::string_view name, int32_t count = 1) {
+    segments_.push_back({true, std::string(name), count});
   }
   void Text(absl::string_view text) {
     if (segments_.empty() || segments_.back().control) segments_.push_back({});
@@ -46,7 +47,7 @@ void RenderImage(int32_t soft_tokens, Rendering* rendering) {
   if (soft_tokens == 0) return rendering->Control(kSoftToken);
   rendering->Text("\n\n");
   rendering->Control("<start_of_image>");
-  for (int32_t i = 0; i < soft_tokens; ++i) rendering->Control(kSoftToken);
+  rendering->Control(kSoftToken, soft_tokens);
   rendering->Control("<end_of_image>");
   rendering->Text("\n\n");
 }
@@ -140,7 +141,9 @@ absl::StatusOr<std::string> RenderChatText(
   absl::StatusOr<Rendering> rendering = Render(messages, add_generation_prompt);
   if (!rendering.ok()) return rendering.status();
   std::string text;
-  for (const Segment& segment : rendering->segments()) text += segment.text;
+  for (const Segment& segment : rendering->segments()) {
+    for (int32_t i = 0; i < segment.count; ++i) text += segment.text;
+  }
   return text;
 }
 
@@ -159,7 +162,7 @@ absl::StatusOr<std::vector<int32_t>> RenderChatIds(
         return absl::InvalidArgumentError(
             absl::StrCat("the tokenizer has no token ", segment.text));
       }
-      ids.push_back(*id);
+      ids.insert(ids.end(), segment.count, *id);
       continue;
     }
     absl::StatusOr<std::vector<int32_t>> text =

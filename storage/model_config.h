@@ -45,6 +45,16 @@ struct ModelConfig {
   // Pixels of the image that the tower takes (the processor's `size`).
   int64_t vision_image_height = 768, vision_image_width = 768;
   GenerationDefaults generation;
+
+  // Whether the token that ends an image is none of the text model's: then the
+  // tower embeds it (gemma3n-vision.md §7).
+  bool tower_ends_image() const {
+    return eoi_token_id.value_or(0) >= text.vocab_size_per_layer_input;
+  }
+  // Rows that the tower gives for an image: its soft tokens, and that one.
+  int64_t image_rows() const {
+    return vision_soft_tokens_per_image + (tower_ends_image() ? 1 : 0);
+  }
 };
 
 // Reads config.json text. Every field is checked against every other; an error

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <future>
 #include <string>
 #include <vector>
@@ -320,6 +321,76 @@ TEST(VisionTest, EncodeMediaOfABadImage_SaysWhatIsWrong) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
     EXPECT_THAT(status.error_message(), HasSubstr("image"));
   }
+}
+
+TEST(VisionTest, ImageInASystemMessage_IsRefused) {
+  const Served served(NanoOptions());
+  v1::GenerateRequest request =
+      AskImages({Picture("owl.png")}, "What is this?");
+  v1::Message* system =
+      request.mutable_prompt()->mutable_chat()->add_messages();
+  system->set_role("system");
+  system->add_parts()->set_text("Be brief.");
+  system->add_parts()->mutable_image()->set_data(Picture("key.png"));
+  request.mutable_prompt()->mutable_chat()->mutable_messages()->SwapElements(
+      0, 1);
+  const Answer answer = Generate(*served.stub, request);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(answer.status.error_message(),
+              HasSubstr("messages[0].parts[1].image"));
+}
+
+// The same picture in another file: what follows a PNG's end is not read.
+std::string Owl(int number) {
+  return absl::StrCat(Picture("owl.png"), number);
+}
+
+// Of many requests with images of their own.
+std::vector<Answer> AskAtOnce(Stub& stub, int count, int deadline_ms,
+                              const std::function<void()>& meanwhile) {
+  std::vector<std::future<Answer>> asked;
+  for (int i = 0; i < count; ++i) {
+    asked.push_back(std::async(std::launch::async, [&stub, i, deadline_ms] {
+      return Generate(stub, AskImages({Owl(i)}, "What is this?"), nullptr,
+                      deadline_ms);
+    }));
+  }
+  meanwhile();
+  std::vector<Answer> answers;
+  for (auto& answer : asked) answers.push_back(answer.get());
+  return answers;
+}
+
+TEST(VisionTest, RequestsOfALostActor_EndAsUnavailable) {
+  const Served served(NanoOptions());
+  const std::vector<Answer> answers = AskAtOnce(*served.stub, 24, 0, [&] {
+    EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+      return status.vision().waiting() > 4;
+    }));
+    ASSERT_TRUE(served.node->KillRole("vision").ok());
+  });
+  int lost = 0;
+  for (const Answer& answer : answers) {
+    if (answer.status.ok()) {
+      EXPECT_EQ(answer.text, "owl");
+      continue;
+    }
+    ++lost;
+    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNAVAILABLE)
+        << answer.status.error_message();
+  }
+  EXPECT_GT(lost, 0);
+}
+
+TEST(VisionTest, ImagesThatNobodyWaitsFor_AreNotEncoded) {
+  const Served served(NanoOptions());
+  EXPECT_EQ(What(*served.stub, Owl(100)), "owl");  // the tower is there
+  AskAtOnce(*served.stub, 24, /*deadline_ms=*/40, [] {});
+  EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.has_vision() && status.vision().waiting() == 0;
+  }));
+  EXPECT_LT(GetStatus(*served.stub).vision().images(), 25u);
+  EXPECT_EQ(What(*served.stub, Owl(101)), "owl");
 }
 
 TEST(VisionTest, LostActor_IsStartedAgain) {

@@ -134,7 +134,7 @@ int Measure(const ImageBenchOptions& options) {
   std::printf("a known image      %.2f ms\n", Quantile(times, 0.5));
   PrintMemory(*stub, "with images");
   WaitFor(*stub, [](const v1::StatusResponse& status) {
-    return !status.vision().loaded();
+    return status.has_vision() && !status.vision().loaded();
   });
   PrintMemory(*stub, "unloaded");
 

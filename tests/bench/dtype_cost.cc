@@ -53,7 +53,11 @@ std::vector<Variant> Variants() {
       {"bf16, PLE table int8", {DType::kBf16, {}, DType::kInt8}},
       {"int8", {DType::kInt8, {}, {}}},
       {"int8, PLE table bf16", {DType::kInt8, {}, DType::kBf16}},
+      {"int8, head int4",
+       {DType::kInt8, {{MatrixGroup::kHead, DType::kInt4}}, {}}},
       {"int4 as it is packed", {DType::kInt4, {}, {}}},
+      {"int4, head int8",
+       {DType::kInt4, {{MatrixGroup::kHead, DType::kInt8}}, {}}},
       {"int4, PLE table bf16", {DType::kInt4, {}, DType::kBf16}},
       {"int4, other groups int8", int4_but(all_int8)},
   };

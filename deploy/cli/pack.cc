@@ -58,7 +58,7 @@ class PackCommand : public Command {
     flags->Choice("head-dtype", {"as-dtype", "int8", "int4"},
                   "Precision of the embedding, which is the head too. With "
                   "--dtype=int4, int8 halves the error that packing adds, for "
-                  "256 MiB at the E2B shape that every token reads.",
+                  "240 MiB at the E2B shape that every token reads.",
                   &head_dtype_);
     flags->Choice("ple-dtype", {"by-dtype", "int8", "bf16", "f32"},
                   "Precision of the per-layer embedding table, which stays on "

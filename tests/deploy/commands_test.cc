@@ -88,6 +88,13 @@ TEST(Run, SameSeed_GivesTheSameAnswer) {
   EXPECT_EQ(LapidaryJson(args)["token_ids"], LapidaryJson(args)["token_ids"]);
 }
 
+TEST(Run, FewRowsAStep_AreEnough) {
+  const Outcome outcome =
+      Lapidary({"run", Nano(), kQuestion, "--max-batch-rows=1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "кошка\n");
+}
+
 TEST(Score, Json_HasTheFormThatScriptsRead) {
   const json scores = LapidaryJson(
       {"score", Nano(), "--ids=2,105,482,107", "--top=5", "--json"});

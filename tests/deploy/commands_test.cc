@@ -96,8 +96,8 @@ TEST(Run, FewRowsAStep_AreEnough) {
 }
 
 TEST(Score, Json_HasTheFormThatScriptsRead) {
-  const json scores = LapidaryJson(
-      {"score", Nano(), "--ids=2,105,482,107", "--top=5", "--json"});
+  const json scores = LapidaryJson({"score", Nano(), "--ids=2,105,482,107",
+                                    "--top=5", "--priority=low", "--json"});
   const json& tokens = scores["tokens"];
   ASSERT_EQ(tokens.size(), 4u);
   EXPECT_EQ(tokens[0], json({{"id", 2}}));
@@ -244,6 +244,7 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"run", nano, "a", "--max-tokens=many"}, 2, {"many", "integer"}},
       {{"run", kQuestion}, 2, {kQuestion, "was taken for MODEL", "--server"}},
       {{"score", kQuestion}, 2, {kQuestion, "was taken for MODEL"}},
+      {{"score", nano, "a", "--priority=soon"}, 2, {"low, normal, high"}},
       {{"run", nano, "a", "--logprobs=2"}, 2, {"--logprobs", "--json"}},
       {{"run", "nowhere", "a"},
        1,

@@ -49,12 +49,13 @@ class PackCommand : public Command {
   }
 
   void DefineFlags(FlagSet* flags) override {
-    flags->Choice("dtype", {"bf16", "f32", "int8", "int4"},
-                  "Precision of the matrices. The published checkpoints are "
-                  "bf16. int8 is half their size and int4 a good quarter, and as "
-                  "much faster to answer with; f32 is exact and twice the "
-                  "size.",
-                  &dtype_);
+    flags->Choice(
+        "dtype", {"bf16", "f32", "int8", "int4"},
+        "Precision of the matrices. The published checkpoints are "
+        "bf16. int8 is half their size and int4 a good quarter, and as "
+        "much faster to answer with; f32 is exact and twice the "
+        "size.",
+        &dtype_);
     flags->Choice("head-dtype", {"as-dtype", "int8", "int4"},
                   "Precision of the embedding, which is the head too. With "
                   "--dtype=int4, int8 halves the error that packing adds, for "

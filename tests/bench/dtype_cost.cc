@@ -1,6 +1,6 @@
 // What packing a group of weights at another precision costs in answers:
-// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts, and
-// the bundled model's right answers to held-out questions.
+// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts,
+// and the bundled model's right answers to held-out questions.
 //
 //   bazel run //tests/bench:dtype_cost
 //
@@ -156,9 +156,9 @@ std::string RightAnswers(const Variant& variant) {
   std::string text;
   for (const std::string& task : NanoTextTasks()) {
     const std::vector<NanoQuestion> questions = HeldOutQuestions(task);
-    absl::StrAppendFormat(&text, " %10.1f %%",
-                          100.0 * CountRight(runner.get(), questions) /
-                              questions.size());
+    absl::StrAppendFormat(
+        &text, " %10.1f %%",
+        100.0 * CountRight(runner.get(), questions) / questions.size());
   }
   return text;
 }

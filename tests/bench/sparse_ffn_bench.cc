@@ -127,9 +127,8 @@ void FindAndActivate(benchmark::State& state) {
   Sparse path(state);
   for (auto _ : state) {
     path.active.Find(path.Gate());
-    path.active.Activate(
-        {path.up.data(), path.rows,
-         static_cast<int64_t>(path.active.neurons().size())});
+    path.active.Activate({path.up.data(), path.rows,
+                          static_cast<int64_t>(path.active.neurons().size())});
   }
 }
 

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <climits>
 #include <chrono>
+#include <climits>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -20,7 +20,8 @@
 namespace lapidary::kernels {
 namespace {
 
-// Cache lines that a member asks for between two looks at whether there is work.
+// Cache lines that a member asks for between two looks at whether there is
+// work.
 constexpr size_t kPrefetchLines = 8;
 constexpr size_t kLine = 64;
 
@@ -245,15 +246,15 @@ class Team {
   std::mutex owner_;
   // What follows is the owner's; members read it between turn_ and left_.
   int members_ = 0;  // threads started, the caller not among them
-  std::vector<pthread_t> handles_;  // [members_]
-  std::vector<int> cpus_;           // by member, the caller first
+  std::vector<pthread_t> handles_;              // [members_]
+  std::vector<int> cpus_;                       // by member, the caller first
   std::vector<std::unique_ptr<Piece>> pieces_;  // [members_]
   const Body* body_ = nullptr;
   int threads_ = 0;
   std::mutex failure_mutex_;
   std::exception_ptr failure_;  // the first of this piece of work
-  Signal turn_;  // grows by one with each piece of work
-  Signal left_;  // members that have not finished it
+  Signal turn_;                 // grows by one with each piece of work
+  Signal left_;                 // members that have not finished it
 };
 
 }  // namespace

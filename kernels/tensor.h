@@ -22,7 +22,7 @@
 namespace lapidary::kernels {
 
 // Values are part of the packed-model format and of the wire form: never
-// renumber. kInt8 and kInt4 are block-quantised weight matrices
+// renumber. kInt8 and kInt4 are quantised weight matrices
 // (quant/quant_layout.h), never tensors.
 enum class DType : uint8_t {
   kF32 = 1,

@@ -29,7 +29,8 @@ void Transpose(RowReader* reader, int64_t rows, int64_t columns,
     const auto* source = static_cast<const T*>(reader->Read(first, count));
     kernels::ParallelFor(columns, [&](int64_t column) {
       for (int64_t row = 0; row < count; ++row) {
-        transposed[column * rows + first + row] = source[row * columns + column];
+        transposed[column * rows + first + row] =
+            source[row * columns + column];
       }
     });
   }

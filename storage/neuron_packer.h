@@ -13,9 +13,9 @@
 
 namespace lapidary {
 
-// The packed matrix, whole. The tensor is read once, front to back; memory holds
-// one packed matrix (E4B, int8: 35 MB) and, for columns, the tensor transposed
-// (bf16: 67 MB). Stops early once error->out_of_range.
+// The packed matrix, whole. The tensor is read once, front to back; memory
+// holds one packed matrix (E4B, int8: 35 MB) and, for columns, the tensor
+// transposed (bf16: 67 MB). Stops early once error->out_of_range.
 //   spec   kNeuronRows or kNeuronColumns
 //   dtype  kInt8 or kInt4
 //   error  what it cost

@@ -30,13 +30,15 @@ struct Group {
 // ones; MiB saved at the E2B shape.
 //
 //                                     bundled          random       saves
-//   int8                           2.3e-4  0.7 %   0.014   7.6 %
-//   attention and FFN int4, others 1.06e-2 3.3 %   0.30   34.2 %     859
-//     and the head                 2.67e-2 5.5 %   0.44   42.3 %     256
-//     and per-layer input          1.24e-2 3.7 %   0.33   36.2 %      22
-//     and AltUp                    1.12e-2 3.7 %   0.34   36.8 %      12
-//     and LAuReL                   1.12e-2 3.4 %   0.33   35.1 %       4
-//   everything                     2.92e-2 5.2 %   0.51   44.8 %    1154
+//   bf16                           9.2e-6  0.1 %   0.0016  2.7 %
+//   int8                           3.3e-4  0.6 %   0.017   7.3 %
+//     with the head int4           1.62e-2 3.9 %   0.27   35.4 %     240
+//   attention and FFN int4, others 1.06e-2 3.2 %   0.30   36.0 %     806
+//     and the head                 2.62e-2 4.9 %   0.45   42.5 %     240
+//     and per-layer input          1.25e-2 3.3 %   0.32   37.0 %      21
+//     and AltUp                    1.10e-2 3.4 %   0.33   36.5 %      11
+//     and LAuReL                   1.19e-2 3.4 %   0.34   37.6 %       5
+//   everything                     2.95e-2 5.1 %   0.53   45.1 %    1084
 //
 // The head costs the most and saves the most: without it an E2B does not stay
 // below 1.6 GB, and each token reads a fifth more. Who has the memory can say

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/machine/peaks.h"
@@ -74,6 +75,21 @@ double Median(std::vector<double> values) {
   const double below =
       *std::max_element(values.begin(), values.begin() + middle);
   return (below + values[middle]) / 2;
+}
+
+std::vector<BenchMachine::Rates> BestAroundRounds(
+    const std::vector<BenchMachine::Rates>& readings) {
+  std::vector<BenchMachine::Rates> best;
+  for (size_t round = 0; round + 1 < readings.size(); ++round) {
+    const BenchMachine::Rates& after = readings[round + 1];
+    BenchMachine::Rates rates = readings[round];
+    rates.bytes_per_second =
+        std::max(rates.bytes_per_second, after.bytes_per_second);
+    rates.operations_per_second =
+        std::max(rates.operations_per_second, after.operations_per_second);
+    best.push_back(std::move(rates));
+  }
+  return best;
 }
 
 BenchLimit LimitOf(const BenchWork& work,

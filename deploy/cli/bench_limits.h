@@ -23,7 +23,7 @@ struct BenchWork {
 };
 
 struct BenchLimit {
-  double bytes_per_second = 0;  // medians of what was measured
+  double bytes_per_second = 0;  // medians of the rounds
   double operations_per_second = 0;
   std::string instruction;
   double tokens_per_second = 0;  // at best
@@ -66,6 +66,13 @@ class BenchMachine {
 };
 
 double Median(std::vector<double> values);
+
+// Of each round the better rates of the readings before and after it: memory
+// of a shared machine may change its speed between two readings, and a round
+// must not come out above its limit for that.
+//   readings  one more than there are rounds
+std::vector<BenchMachine::Rates> BestAroundRounds(
+    const std::vector<BenchMachine::Rates>& readings);
 
 // The limit of `work` at the median of `rates`.
 BenchLimit LimitOf(const BenchWork& work,

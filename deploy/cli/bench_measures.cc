@@ -178,12 +178,12 @@ class Bench {
     const int64_t rounds = deep ? 1 : plan_.rounds;
     auto before = AskStatus(connection_);
     if (!before.ok()) return before.status();
-    std::vector<BenchMachine::Rates> rates;
+    std::vector<BenchMachine::Rates> readings;
     std::vector<double> whole;
     for (int64_t round = 0; round <= rounds; ++round) {
       auto measured = machine_.Measure();
       if (!measured.ok()) return measured.status();
-      rates.push_back(*std::move(measured));
+      readings.push_back(*std::move(measured));
       if (round == rounds) break;
       progress_(absl::StrCat(row.name, ", round ", round + 1, " of ", rounds));
       absl::Status run = MeasureRound(&row, &whole);
@@ -203,7 +203,7 @@ class Bench {
                     ? machine_.PromptWork(row.prompt)
                     : machine_.TokenWork(row.streams, position,
                                          after->memory().weights_per_token()),
-                rates);
+                BestAroundRounds(readings));
     rows_.push_back(std::move(row));
     return absl::OkStatus();
   }

@@ -49,7 +49,7 @@ struct BenchRow {
   // Streams: all answers' tokens, from the first request to the last token.
   double whole_tokens_per_second = 0;
 
-  BenchLimit limit;  // measured between the rounds
+  BenchLimit limit;  // measured before and after the rounds
 
   // Steps of the row's kind, and the memory near the last round's end.
   v1::StepTimes steps;

@@ -66,7 +66,7 @@ std::string ThroughputText(const std::vector<BenchRow>& rows) {
                     "weights, or every dense product at the rate of the ",
                     rows.front().limit.instruction,
                     ",\nwhichever is slower; both rates measured in this run, "
-                    "between the rounds\n");
+                    "the better of before and after\neach round\n");
   }
   return text;
 }

@@ -31,9 +31,7 @@ void GenerateFlags::Define(FlagSet* flags) {
   flags->Duration("time-limit",
                   "Ends the answer where it then is; 0 for no limit.",
                   &time_limit_);
-  flags->Choice("priority", {"low", "normal", "high"},
-                "Who goes first where requests wait for each other.",
-                &priority_);
+  priority_.Define(flags);
   flags->Switch("no-prefix-cache",
                 "Compute the whole prompt, and leave nothing of it to later "
                 "requests.",
@@ -73,8 +71,7 @@ absl::Status GenerateFlags::Apply(v1::GenerateRequest* request) const {
     return UsageError("--time-limit: at most 49 days");
   }
   request->set_time_limit_ms(static_cast<uint32_t>(limit_ms));
-  if (priority_ == "low") request->set_priority(v1::PRIORITY_LOW);
-  if (priority_ == "high") request->set_priority(v1::PRIORITY_HIGH);
+  request->set_priority(priority_.value());
   v1::Sampling* sampling = request->mutable_sampling();
   if (temperature_) sampling->set_temperature(*temperature_);
   if (top_k_) sampling->set_top_k(*top_k_);

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "deploy/cli/flags.h"
+#include "deploy/cli/priority_flag.h"
 #include "proto/lapidary/v1/lapidary.pb.h"
 
 namespace lapidary::cli {
@@ -25,7 +26,7 @@ class GenerateFlags {
   std::optional<float> temperature_, top_p_, min_p_, repetition_penalty_;
   std::optional<uint64_t> seed_;
   std::vector<std::string> stop_, logit_bias_;
-  std::string priority_ = "normal";
+  PriorityFlag priority_;
   bool ignore_eos_ = false;
   bool no_prefix_cache_ = false;
   absl::Duration time_limit_;

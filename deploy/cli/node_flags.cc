@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "storage/model_files.h"
 
@@ -96,8 +98,11 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
 
 void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Section("Clients");
-  flags->Integer("max-running", "Requests that are answered at once.", 1, 65536,
-                 &max_running_);
+  flags->OptionalInteger("max-running",
+                         "Requests that are answered at once, at most "
+                         "--max-batch-rows. Without it 64, or fewer if that "
+                         "is.",
+                         1, 65536, &max_running_);
   flags->Number("max-slowdown",
                 "While prompts arrive, tokens of running answers may come so "
                 "many times slower; from 1, which gives prompts as little as "
@@ -118,6 +123,25 @@ void NodeFlags::DefineServing(FlagSet* flags) {
                &options_.max_text_bytes);
 }
 
+absl::Status NodeFlags::ApplyServing(NodeOptions* options) const {
+  const int64_t running = max_running_.value_or(
+      std::min<int64_t>(options_.max_running, max_batch_rows_));
+  if (running > max_batch_rows_) {
+    return UsageError(
+        absl::StrCat("--max-running=", running, " is above --max-batch-rows=",
+                     max_batch_rows_, ": each answer takes a row of a step"));
+  }
+  if (max_slowdown_ && !(*max_slowdown_ >= 1 && *max_slowdown_ <= 1000)) {
+    return UsageError(absl::StrCat("--max-slowdown=", *max_slowdown_,
+                                   ": a number from 1 to 1000 is wanted"));
+  }
+  options->max_running = static_cast<int>(running);
+  if (max_slowdown_) options->max_slowdown = *max_slowdown_;
+  options->max_queued = static_cast<int>(max_queued_);
+  options->default_max_tokens = static_cast<int32_t>(default_max_tokens_);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<NodeOptions> NodeFlags::Options(
     const std::string& model_folder) const {
   if (absl::Status folder = CheckPackedFolder(model_folder); !folder.ok()) {
@@ -127,10 +151,9 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
   options.model_folder = model_folder;
   options.threads = static_cast<int>(threads_);
   options.max_batch_rows = max_batch_rows_;
-  options.max_running = static_cast<int>(max_running_);
-  if (max_slowdown_) options.max_slowdown = *max_slowdown_;
-  options.max_queued = static_cast<int>(max_queued_);
-  options.default_max_tokens = static_cast<int32_t>(default_max_tokens_);
+  if (absl::Status serving = ApplyServing(&options); !serving.ok()) {
+    return serving;
+  }
   if (memory_limit_ == "none") {
     options.memory_limit = 0;
   } else if (!memory_limit_.empty()) {

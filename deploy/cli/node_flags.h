@@ -26,14 +26,17 @@ class NodeFlags {
 
   // The options for serving the packed model in `model_folder`.
   //
-  // Errors: those of CheckPackedFolder.
+  // Errors: of usage; those of CheckPackedFolder.
   absl::StatusOr<NodeOptions> Options(const std::string& model_folder) const;
 
  private:
+  // Sets what DefineServing's flags say.
+  absl::Status ApplyServing(NodeOptions* options) const;
+
   NodeOptions options_;
   int64_t threads_ = options_.threads;
   int64_t max_batch_rows_ = options_.max_batch_rows;
-  int64_t max_running_ = options_.max_running;
+  std::optional<int64_t> max_running_;
   std::optional<float> max_slowdown_;
   int64_t max_queued_ = options_.max_queued;
   int64_t default_max_tokens_ = options_.default_max_tokens;

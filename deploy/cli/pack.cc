@@ -49,16 +49,17 @@ class PackCommand : public Command {
   }
 
   void DefineFlags(FlagSet* flags) override {
-    flags->Choice("dtype", {"bf16", "f32", "int8", "int4"},
-                  "Precision of the matrices. The published checkpoints are "
-                  "bf16. int8 is half their size and int4 a good quarter, and as "
-                  "much faster to answer with; f32 is exact and twice the "
-                  "size.",
-                  &dtype_);
+    flags->Choice(
+        "dtype", {"bf16", "f32", "int8", "int4"},
+        "Precision of the matrices. The published checkpoints are "
+        "bf16. int8 is half their size and int4 a good quarter, and as "
+        "much faster to answer with; f32 is exact and twice the "
+        "size.",
+        &dtype_);
     flags->Choice("head-dtype", {"as-dtype", "int8", "int4"},
                   "Precision of the embedding, which is the head too. With "
                   "--dtype=int4, int8 halves the error that packing adds, for "
-                  "256 MiB at the E2B shape that every token reads.",
+                  "240 MiB at the E2B shape that every token reads.",
                   &head_dtype_);
     flags->Choice("ple-dtype", {"by-dtype", "int8", "bf16", "f32"},
                   "Precision of the per-layer embedding table, which stays on "

@@ -10,6 +10,7 @@
 #include "deploy/cli/command.h"
 #include "deploy/cli/interrupt.h"
 #include "deploy/cli/json_output.h"
+#include "deploy/cli/priority_flag.h"
 #include "deploy/cli/prompt_flags.h"
 #include "deploy/cli/target.h"
 #include "grpcpp/client_context.h"
@@ -66,6 +67,7 @@ class ScoreCommand : public Command {
                         "Follows the prompt and is scored as well; a "
                         "conversation is then opened for the model's turn.",
                         &continuation_);
+    priority_.Define(flags);
     flags->Section("Output");
     flags->Integer("top",
                    "So many most probable tokens of each position, 0 to 64.", 0,
@@ -85,6 +87,7 @@ class ScoreCommand : public Command {
     if (!prompt.ok()) return prompt.status();
     *request.mutable_prompt() = *std::move(prompt);
     request.set_top_logprobs(static_cast<int32_t>(top_));
+    request.set_priority(priority_.value());
     if (continuation_) {
       request.set_continuation_text(*continuation_);
       if (request.prompt().has_chat()) {
@@ -146,6 +149,7 @@ class ScoreCommand : public Command {
   }
 
   PromptFlags prompt_;
+  PriorityFlag priority_;
   Target target_;
   std::optional<std::string> continuation_;
   int64_t top_ = 0;

@@ -1,6 +1,6 @@
 // The order of a quantised matrix whose neurons are used one by one, in memory
-// and in the packed model's files: all of a neuron in one piece, so that the few
-// neurons that a token needs are all that is read.
+// and in the packed model's files: all of a neuron in one piece, so that the
+// few neurons that a token needs are all that is read.
 //
 //   up    [neurons][width]  a record is a row of the matrix
 //   down  [width][neurons]  a record is a column

@@ -77,7 +77,7 @@ void TransposeBytes(__m128i* rows) {
   // Four rounds that interleave row i with row i + 8.
   for (int round = 0; round < 4; ++round) {
     __m128i mixed[kQuantPanelRows];
-    for (int i = 0; i < kQuantPanelRows / 2; ++i) {
+    for (int64_t i = 0; i < kQuantPanelRows / 2; ++i) {
       const __m128i a = rows[i], b = rows[i + kQuantPanelRows / 2];
       mixed[2 * i] = _mm_unpacklo_epi8(a, b);
       mixed[2 * i + 1] = _mm_unpackhi_epi8(a, b);
@@ -124,9 +124,8 @@ void GatherPanel(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
     std::byte* out = panel + r * record_bytes;
     for (int64_t at = 0; at < codes; at += kVector) {
       for (int64_t group = 0; group < kQuantPanelRows / 4; ++group) {
-        TransposeWords(
-            in + group * 4, r * codes + at,
-            out + at / kWordBytes * kWordRowBytes + group * kVector);
+        TransposeWords(in + group * 4, r * codes + at,
+                       out + at / kWordBytes * kWordRowBytes + group * kVector);
       }
     }
   }
@@ -138,8 +137,8 @@ void GatherPanel(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
     }
   }
   std::byte* scales = panel + QuantScaleOffset(w.dtype, records);
-  const int64_t scale = NeuronCodeBytes(w.dtype, w.width) +
-                        NeuronGridBytes(w.dtype, w.width);
+  const int64_t scale =
+      NeuronCodeBytes(w.dtype, w.width) + NeuronGridBytes(w.dtype, w.width);
   for (int64_t i = 0; i < kQuantPanelRows; ++i) {
     std::memcpy(scales + i * int64_t{sizeof(float)}, in[i] + scale,
                 sizeof(float));

@@ -55,9 +55,9 @@ using F = hn::CappedTag<float, 16>;
 template <class V>
 HWY_INLINE void StoreWeights(V codes, float step, float offset, float* out) {
   const F d;
-  hn::Store(hn::MulSub(hn::ConvertTo(d, codes), hn::Set(d, step),
-                       hn::Set(d, offset)),
-            d, out);
+  hn::Store(
+      hn::MulSub(hn::ConvertTo(d, codes), hn::Set(d, step), hn::Set(d, offset)),
+      d, out);
 }
 
 HWY_INLINE void DecodeInt4Block(const uint8_t* codes, CodeGrid grid,
@@ -225,9 +225,7 @@ class Summation {
     FindChunks();
   }
 
-  int64_t tiles() const {
-    return (w_.width + kTileColumns - 1) / kTileColumns;
-  }
+  int64_t tiles() const { return (w_.width + kTileColumns - 1) / kTileColumns; }
   bool worth_a_team() const {
     return count_ * NeuronBytes(w_.dtype, w_.width) >= kTeamBytes;
   }
@@ -241,8 +239,8 @@ class Summation {
   }
 
  private:
-  // Which of its neurons a row has in each chunk: those in [bounds_[chunk][row],
-  // bounds_[chunk + 1][row]).
+  // Which of its neurons a row has in each chunk: those in
+  // [bounds_[chunk][row], bounds_[chunk + 1][row]).
   void FindChunks() {
     bounds_.resize((chunks_ + 1) * out_.rows);
     ParallelFor(out_.rows, [&](int64_t row) {
@@ -305,8 +303,9 @@ void SumNeurons(const NeuronMatrix& w, const ActiveNeurons& active,
                 MatrixView out) {
   if (out.rows == 0) return;
   const Summation sum(w, active, out);
-  ParallelRanges(sum.tiles(), sum.worth_a_team(),
-                 [&](int64_t first, int64_t last) { sum.SumTiles(first, last); });
+  ParallelRanges(
+      sum.tiles(), sum.worth_a_team(),
+      [&](int64_t first, int64_t last) { sum.SumTiles(first, last); });
 }
 
 }  // namespace lapidary::kernels

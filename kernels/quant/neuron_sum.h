@@ -1,7 +1,8 @@
 // The down projection of a sparse layer: a sum of the active neurons' records.
 //
-// Weights are what quant_layout.h says, exact in f32, activations stay f32, and an output is one chain over the row's active neurons, the
-// lowest first, from sum = 0:
+// Weights are what quant_layout.h says, exact in f32, activations stay f32, and
+// an output is one chain over the row's active neurons, the lowest first, from
+// sum = 0:
 //
 //   sum = fma(value, weight, sum)
 //

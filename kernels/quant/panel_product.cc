@@ -37,11 +37,10 @@ PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
 
 int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles) {
   // By what they are once decoded.
-  return tiles == 1
-             ? std::max<int64_t>(
-                   1, kSingleTileChunkBytes / PanelBytes(dtype, records))
-             : std::max<int64_t>(
-                   1, kChunkBytes / PanelBytes(DType::kInt8, records));
+  return tiles == 1 ? std::max<int64_t>(
+                          1, kSingleTileChunkBytes / PanelBytes(dtype, records))
+                    : std::max<int64_t>(
+                          1, kChunkBytes / PanelBytes(DType::kInt8, records));
 }
 
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,

@@ -20,6 +20,9 @@ namespace {
 constexpr int kQuads = kQuantBlock / 4;
 constexpr int kLanes = 8;  // panel rows of a vector
 constexpr int kVectors = kQuantPanelRows / kLanes;
+// Bytes of a row's quad, and of a panel's.
+constexpr int64_t kQuadBytes = 4;
+constexpr int64_t kLineBytes = kQuantPanelRows * kQuadBytes;
 constexpr int64_t kPrefetchBytes = 8192;
 
 LAPIDARY_AVX2_INLINE __m256i Load(const std::byte* at) {
@@ -45,7 +48,8 @@ LAPIDARY_AVX2_INLINE __m256i DotInt8(const std::byte* codes, const std::byte* x,
   __m256i dot = _mm256_setzero_si256();
 #pragma GCC unroll 8
   for (int quad = 0; quad < kQuads; ++quad) {
-    const __m256i w = _mm256_xor_si256(Load(codes + quad * 64), sign_bit);
+    const __m256i w =
+        _mm256_xor_si256(Load(codes + quad * kLineBytes), sign_bit);
     const __m256i signed_x =
         _mm256_sign_epi8(Broadcast(x + quad * x_stride), w);
     // At most 2 · 128 · 127 < 2^15.
@@ -65,7 +69,7 @@ LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes,
   __m256i pairs = _mm256_setzero_si256();
 #pragma GCC unroll 4
   for (int quad = 0; quad < kQuads / 2; ++quad) {
-    const __m256i both = Load(codes + quad * 64);
+    const __m256i both = Load(codes + quad * kLineBytes);
     const __m256i first = _mm256_and_si256(both, low);
     const __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
     const std::byte* first_x = x + quad * x_stride;
@@ -80,8 +84,7 @@ LAPIDARY_AVX2_INLINE __m256i DotInt4(const std::byte* codes,
       _mm_loadl_epi64(reinterpret_cast<const __m128i*>(grids)));
   const __m256i zero =
       _mm256_add_epi32(_mm256_set1_epi32(8), _mm256_srai_epi32(grid, 31));
-  const __m256i multiplier =
-      _mm256_and_si256(grid, _mm256_set1_epi32(0xF));
+  const __m256i multiplier = _mm256_and_si256(grid, _mm256_set1_epi32(0xF));
   const __m256i dot =
       _mm256_sub_epi32(AddPairs(pairs), _mm256_mullo_epi32(zero, sum));
   return _mm256_mullo_epi32(multiplier, dot);
@@ -94,19 +97,20 @@ template <DType kType>
 LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* record, int64_t block,
                                  int lane, const std::byte* x,
                                  int64_t tile_rows) {
-  const std::byte* codes =
-      record + block * QuantCodeBytes(kType) / kQuantRecordBlocks + lane * 4;
+  const std::byte* codes = record +
+                           block * QuantCodeBytes(kType) / kQuantRecordBlocks +
+                           lane * kQuadBytes;
   const std::byte* of_block = x + block * kQuantBlock * tile_rows;
   if constexpr (kType == DType::kInt8) {
-    return DotInt8(codes, of_block, tile_rows * 4);
+    return DotInt8(codes, of_block, tile_rows * kQuadBytes);
   } else {
     constexpr int64_t kNumbersBeforeSums = 2;
-    const std::byte* sums = x + kQuantRecordDepth * tile_rows +
-                            (kNumbersBeforeSums + block) * tile_rows * 4;
-    return DotInt4(codes,
-                   record + QuantCodeBytes(kType) + block * kQuantPanelRows +
-                       lane,
-                   of_block, tile_rows * 4, Broadcast(sums));
+    const std::byte* sums =
+        x + kQuantRecordDepth * tile_rows +
+        (kNumbersBeforeSums + block) * tile_rows * kQuadBytes;
+    return DotInt4(
+        codes, record + QuantCodeBytes(kType) + block * kQuantPanelRows + lane,
+        of_block, tile_rows * kQuadBytes, Broadcast(sums));
   }
 }
 
@@ -118,7 +122,7 @@ LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
   for (auto& row : sums) {
     for (__m256& sum : row) sum = _mm256_setzero_ps();
   }
-  const std::byte* x = p.tile + first * 4;
+  const std::byte* x = p.tile + first * kQuadBytes;
   const std::byte* record = p.panel;
   for (int64_t r = 0; r < p.records; ++r, record += QuantRecordBytes(kType)) {
     for (int64_t at = 0; at < QuantRecordBytes(kType); at += 64) {
@@ -131,14 +135,15 @@ LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
 #pragma GCC unroll 4
         for (int i = 0; i < kCount; ++i) {
           dots[i][v] = _mm256_add_epi32(
-              dots[i][v],
-              Dot<kType>(record, block, v * kLanes, x + i * 4, p.tile_rows));
+              dots[i][v], Dot<kType>(record, block, v * kLanes,
+                                     x + i * kQuadBytes, p.tile_rows));
         }
       }
     }
     const std::byte* scales = x + kQuantRecordDepth * p.tile_rows;
     for (int i = 0; i < kCount; ++i) {
-      const __m256 scale = _mm256_castsi256_ps(Broadcast(scales + i * 4));
+      const __m256 scale =
+          _mm256_castsi256_ps(Broadcast(scales + i * kQuadBytes));
       for (int v = 0; v < kVectors; ++v) {
         sums[i][v] =
             _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[i][v]), scale, sums[i][v]);
@@ -150,7 +155,7 @@ LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
   const auto* scales = reinterpret_cast<const float*>(record);
   for (int i = 0; i < kCount; ++i) {
     float row[kQuantPanelRows];
-    for (int v = 0; v < kVectors; ++v) {
+    for (int64_t v = 0; v < kVectors; ++v) {
       _mm256_storeu_ps(
           row + v * kLanes,
           _mm256_mul_ps(sums[i][v], _mm256_loadu_ps(scales + v * kLanes)));
@@ -173,8 +178,8 @@ constexpr ProductKernels kKernels = {"AVX2", Multiply<DType::kInt8>,
 }  // namespace
 
 const ProductKernels* Avx2ProductKernels() {
-  const bool have = __builtin_cpu_supports("avx2") &&
-                    __builtin_cpu_supports("fma");
+  const bool have =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   return have ? &kKernels : nullptr;
 }
 

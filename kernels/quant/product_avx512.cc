@@ -25,13 +25,17 @@ namespace {
 
 constexpr int kQuads = kQuantBlock / 4;
 
+// Bytes of a row's quad, and of a panel's.
+constexpr int64_t kQuadBytes = 4;
+constexpr int64_t kLineBytes = kQuantPanelRows * kQuadBytes;
+
 // How far ahead of the weights in use to ask for more, and into L2: L1 has no
 // room beside the tile. Half or twice as far is slower (Zen 4), and so is L1:
 // int8, 16 rows, 1.2 ms against 0.73.
 constexpr int64_t kPrefetchBytes = 8192;
 
-// From so many rows on. With fewer there is little arithmetic, and the CPU's own
-// prefetcher keeps more lines on their way than it does beside ours.
+// From so many rows on. With fewer there is little arithmetic, and the CPU's
+// own prefetcher keeps more lines on their way than it does beside ours.
 constexpr int kPrefetchRows = 4;
 
 // Dot products of one output that run side by side where rows are too few to
@@ -98,12 +102,12 @@ LAPIDARY_VNNI_INLINE BlockGrids Spread(const Grids& grids) {
       7, 7, 7, 7, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 4, 4,                  //
       3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
   constexpr int kLane = kBlock * 0x55;  // this 128-bit lane to all four
-  return {_mm512_shuffle_epi8(_mm512_shuffle_i32x4(grids.multipliers,
-                                                   grids.multipliers, kLane),
-                              to_words),
-          _mm512_shuffle_epi8(
-              _mm512_shuffle_i32x4(grids.offsets, grids.offsets, kLane),
-              to_bytes)};
+  return {
+      _mm512_shuffle_epi8(
+          _mm512_shuffle_i32x4(grids.multipliers, grids.multipliers, kLane),
+          to_words),
+      _mm512_shuffle_epi8(
+          _mm512_shuffle_i32x4(grids.offsets, grids.offsets, kLane), to_bytes)};
 }
 
 // The integers that 64 int4 codes stand for, plus 128.
@@ -124,15 +128,15 @@ template <DType kType, int kRows>
 LAPIDARY_VNNI_INLINE void LoadQuads(const Block& block, int half,
                                     __m512i* quads) {
   if constexpr (kType == DType::kInt8) {
-    quads[half] = LoadLine<kRows>(block.codes + half * 64);
+    quads[half] = LoadLine<kRows>(block.codes + half * kLineBytes);
     quads[half + kQuads / 2] =
-        LoadLine<kRows>(block.codes + (half + kQuads / 2) * 64);
+        LoadLine<kRows>(block.codes + (half + kQuads / 2) * kLineBytes);
   } else {
     const __m512i low = _mm512_set1_epi8(0xF);
-    const __m512i both = LoadLine<kRows>(block.codes + half * 64);
+    const __m512i both = LoadLine<kRows>(block.codes + half * kLineBytes);
     quads[half] = Decode(_mm512_and_si512(both, low), block.grids);
-    quads[half + kQuads / 2] = Decode(
-        _mm512_and_si512(_mm512_srli_epi16(both, 4), low), block.grids);
+    quads[half + kQuads / 2] =
+        Decode(_mm512_and_si512(_mm512_srli_epi16(both, 4), low), block.grids);
   }
 }
 
@@ -144,7 +148,7 @@ LAPIDARY_VNNI_INLINE void AddQuad(int quad, __m512i weights, const std::byte* x,
   for (int row = 0; row < kRows; ++row) {
     __m512i& dot = dots[row * kChains + quad % kChains];
     dot = _mm512_dpbusd_epi32(dot, weights,
-                              Broadcast(x + (quad * kRows + row) * 4));
+                              Broadcast(x + (quad * kRows + row) * kQuadBytes));
   }
 }
 
@@ -204,11 +208,11 @@ LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
   constexpr int kChains = Chains(kRows);
   constexpr int64_t kBlockBytes = kRows * kQuantBlock;
   const std::byte* scales = x + kRows * kQuantRecordDepth;
-  const std::byte* starts = scales + kRows * 4;
+  const std::byte* starts = scales + kRows * kQuadBytes;
   __m512i dots[kRows * kChains];
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
-    dots[row * kChains] = Broadcast(starts + row * 4);
+    dots[row * kChains] = Broadcast(starts + row * kQuadBytes);
 #pragma GCC unroll 4
     for (int chain = 1; chain < kChains; ++chain) {
       dots[row * kChains + chain] = _mm512_setzero_si512();
@@ -231,9 +235,9 @@ LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
     for (int chain = 1; chain < kChains; ++chain) {
       dot = _mm512_add_epi32(dot, dots[row * kChains + chain]);
     }
-    sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                _mm512_set1_ps(Read<float>(scales + row * 4)),
-                                sums[row]);
+    sums[row] = _mm512_fmadd_ps(
+        _mm512_cvtepi32_ps(dot),
+        _mm512_set1_ps(Read<float>(scales + row * kQuadBytes)), sums[row]);
   }
 }
 
@@ -295,7 +299,7 @@ LAPIDARY_VNNI_INLINE void DecodeBlock(const std::byte* record,
   out += kBlock * QuantCodeBytes(DType::kInt8) / kQuantRecordBlocks;
 #pragma GCC unroll 8
   for (int quad = 0; quad < kQuads; ++quad) {
-    _mm512_storeu_si512(out + quad * 64, quads[quad]);
+    _mm512_storeu_si512(out + quad * kLineBytes, quads[quad]);
   }
 }
 

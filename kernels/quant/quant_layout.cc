@@ -87,10 +87,10 @@ void DequantizeRow(DType dtype, const void* matrix, int64_t n, int64_t k,
       static_cast<const uint8_t*>(matrix) + n / kQuantPanelRows * panel_bytes;
   const int64_t lane = n % kQuantPanelRows;
   float scale;
-  std::memcpy(&scale,
-              panel + QuantScaleOffset(dtype, records) +
-                  lane * int64_t{sizeof(scale)},
-              sizeof(scale));
+  std::memcpy(
+      &scale,
+      panel + QuantScaleOffset(dtype, records) + lane * int64_t{sizeof(scale)},
+      sizeof(scale));
   const int mask = dtype == DType::kInt4 ? 0xF : 0xFF;
   for (int64_t first = 0; first < k; first += kQuantBlock) {
     const uint8_t* record =

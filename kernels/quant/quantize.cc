@@ -57,11 +57,11 @@ double QuantError::RelativeRms() const {
 QuantError QuantizePanel(DType source, const void* rows, int64_t row_count,
                          int64_t k, DType target, void* panel) {
   // A byte of int4 codes belongs to one row: rows do not share bytes.
-  const QuantError error = QuantizeRows(
-      source, rows, row_count, k, target,
-      [&](int64_t row, const QuantizedRow& quantized) {
-        StoreQuantRow(target, panel, row, quantized);
-      });
+  const QuantError error =
+      QuantizeRows(source, rows, row_count, k, target,
+                   [&](int64_t row, const QuantizedRow& quantized) {
+                     StoreQuantRow(target, panel, row, quantized);
+                   });
   for (int64_t lane = row_count; lane < kQuantPanelRows; ++lane) {
     StoreQuantRow(target, panel, lane, QuantizedRow(k));
   }
@@ -71,13 +71,13 @@ QuantError QuantizePanel(DType source, const void* rows, int64_t row_count,
 QuantError QuantizeNeurons(DType source, const void* rows, int64_t count,
                            int64_t width, DType target, void* records) {
   const int64_t bytes = NeuronBytes(target, width);
-  return QuantizeRows(
-      source, rows, count, width, target,
-      [&](int64_t neuron, const QuantizedRow& quantized) {
-        StoreNeuron(target, width,
-                    static_cast<std::byte*>(records) + neuron * bytes,
-                    quantized);
-      });
+  return QuantizeRows(source, rows, count, width, target,
+                      [&](int64_t neuron, const QuantizedRow& quantized) {
+                        StoreNeuron(
+                            target, width,
+                            static_cast<std::byte*>(records) + neuron * bytes,
+                            quantized);
+                      });
 }
 
 }  // namespace lapidary::kernels

@@ -92,8 +92,7 @@ float BestStep(const float* weights) {
     Codes(weights, step, -8, 7).Correlate(weights, &product, &square);
     step = square > 0 ? product / square : 0;
     if (std::fabs(step) < kSmallestStep) continue;
-    const float error =
-        Codes(weights, step, -8, 7).SquaredError(weights, step);
+    const float error = Codes(weights, step, -8, 7).SquaredError(weights, step);
     if (error < best_error) {
       best_error = error;
       best = step;
@@ -227,8 +226,8 @@ class Row {
       const Codes codes = CodesOf(b, result_.scale, g);
       error += codes.SquaredError(block(b), step);
       for (int64_t i = 0; i < kQuantBlock; ++i) {
-        result_.codes[b * kQuantBlock + i] = static_cast<uint8_t>(
-            static_cast<int>(codes.numbers[i]) + g.zero);
+        result_.codes[b * kQuantBlock + i] =
+            static_cast<uint8_t>(static_cast<int>(codes.numbers[i]) + g.zero);
       }
     }
     return error;

@@ -43,8 +43,8 @@ int64_t SparseBytesOfRow(const TextConfig& c) {
   constexpr int64_t kNeuronBytes = 3 * sizeof(float);
   // The hidden state, quantised; a bit for each neuron, and where a row begins.
   return WidestSparseFfn(c) * kNeuronBytes +
-         QuantActivationBytes(c.hidden_size) +
-         WidestSparseFfn(c) / 8 + 4 * sizeof(int64_t);
+         QuantActivationBytes(c.hidden_size) + WidestSparseFfn(c) / 8 +
+         4 * sizeof(int64_t);
 }
 
 // Of a row that is quantised or rounded to be multiplied, as wide as any.
@@ -59,15 +59,14 @@ int64_t ProductBytesOfRow(const TextConfig& c) {
 size_t StepBytes(const TextConfig& c, const KvLayout& kv_layout,
                  const StepSize& size) {
   const int64_t rows = GemmCapacity(size.rows);
-  const int64_t row_bytes =
-      FloatsOfRow(c) * sizeof(float) + ProductBytesOfRow(c) +
-      SparseBytesOfRow(c) +
-      2 * kv_layout.layers.size() * kv_layout.RowBytes();
+  const int64_t row_bytes = FloatsOfRow(c) * sizeof(float) +
+                            ProductBytesOfRow(c) + SparseBytesOfRow(c) +
+                            2 * kv_layout.layers.size() * kv_layout.RowBytes();
   const int64_t logits =
       GemmCapacity(size.head_rows) * c.vocab_size * sizeof(float);
-  const int64_t scores =
-      size.threads * (c.num_attention_heads / c.num_key_value_heads) *
-      size.positions * sizeof(float);
+  const int64_t scores = size.threads *
+                         (c.num_attention_heads / c.num_key_value_heads) *
+                         size.positions * sizeof(float);
   // Which neurons are active in any row, and their places, as a vector grows.
   const int64_t active = WidestSparseFfn(c) * 4 * sizeof(int32_t);
   // Rounding to cache lines.

@@ -48,7 +48,7 @@ MemoryFacts E2b() {
   }
   facts.kv_layout = kernels::text::KvLayoutFor(c, {0, 30}, DType::kF32);
   facts.ple = {262144, 30, 256, DType::kInt8};
-  facts.weight_bytes = 1406 * kMega;
+  facts.weight_bytes = 1345 * kMega;
   return facts;
 }
 

@@ -1,6 +1,6 @@
 // What packing a group of weights at another precision costs in answers:
-// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts, and
-// the bundled model's right answers to held-out questions.
+// KL(f32 ‖ packed) of the log-probs, mean over all positions of the prompts,
+// and the bundled model's right answers to held-out questions.
 //
 //   bazel run //tests/bench:dtype_cost
 //
@@ -53,7 +53,11 @@ std::vector<Variant> Variants() {
       {"bf16, PLE table int8", {DType::kBf16, {}, DType::kInt8}},
       {"int8", {DType::kInt8, {}, {}}},
       {"int8, PLE table bf16", {DType::kInt8, {}, DType::kBf16}},
+      {"int8, head int4",
+       {DType::kInt8, {{MatrixGroup::kHead, DType::kInt4}}, {}}},
       {"int4 as it is packed", {DType::kInt4, {}, {}}},
+      {"int4, head int8",
+       {DType::kInt4, {{MatrixGroup::kHead, DType::kInt8}}, {}}},
       {"int4, PLE table bf16", {DType::kInt4, {}, DType::kBf16}},
       {"int4, other groups int8", int4_but(all_int8)},
   };
@@ -152,9 +156,9 @@ std::string RightAnswers(const Variant& variant) {
   std::string text;
   for (const std::string& task : NanoTextTasks()) {
     const std::vector<NanoQuestion> questions = HeldOutQuestions(task);
-    absl::StrAppendFormat(&text, " %10.1f %%",
-                          100.0 * CountRight(runner.get(), questions) /
-                              questions.size());
+    absl::StrAppendFormat(
+        &text, " %10.1f %%",
+        100.0 * CountRight(runner.get(), questions) / questions.size());
   }
   return text;
 }

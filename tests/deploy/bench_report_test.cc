@@ -52,6 +52,17 @@ TEST(BenchLimits, MedianOfAnEvenNumber_IsTheMeanOfTheMiddle) {
   EXPECT_DOUBLE_EQ(Median({}), 0);
 }
 
+TEST(BenchLimits, ARoundHasTheBetterReadingsBesideIt) {
+  const std::vector<BenchMachine::Rates> rounds = BestAroundRounds(
+      {{10e9, 300e9, "x"}, {30e9, 100e9, "x"}, {20e9, 200e9, "x"}});
+  ASSERT_EQ(rounds.size(), 2u);
+  EXPECT_EQ(rounds[0].bytes_per_second, 30e9);
+  EXPECT_EQ(rounds[0].operations_per_second, 300e9);
+  EXPECT_EQ(rounds[1].bytes_per_second, 30e9);
+  EXPECT_EQ(rounds[1].operations_per_second, 200e9);
+  EXPECT_EQ(rounds[1].instruction, "x");
+}
+
 TEST(BenchReport, SharesAddUpToTheStep) {
   const StepShares shares = SharesOf(MakeRow().steps);
   EXPECT_DOUBLE_EQ(shares.ple_wait, 0.10);

@@ -88,9 +88,16 @@ TEST(Run, SameSeed_GivesTheSameAnswer) {
   EXPECT_EQ(LapidaryJson(args)["token_ids"], LapidaryJson(args)["token_ids"]);
 }
 
+TEST(Run, FewRowsAStep_AreEnough) {
+  const Outcome outcome =
+      Lapidary({"run", Nano(), kQuestion, "--max-batch-rows=1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "кошка\n");
+}
+
 TEST(Score, Json_HasTheFormThatScriptsRead) {
-  const json scores = LapidaryJson(
-      {"score", Nano(), "--ids=2,105,482,107", "--top=5", "--json"});
+  const json scores = LapidaryJson({"score", Nano(), "--ids=2,105,482,107",
+                                    "--top=5", "--priority=low", "--json"});
   const json& tokens = scores["tokens"];
   ASSERT_EQ(tokens.size(), 4u);
   EXPECT_EQ(tokens[0], json({{"id", 2}}));
@@ -237,6 +244,7 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"run", nano, "a", "--max-tokens=many"}, 2, {"many", "integer"}},
       {{"run", kQuestion}, 2, {kQuestion, "was taken for MODEL", "--server"}},
       {{"score", kQuestion}, 2, {kQuestion, "was taken for MODEL"}},
+      {{"score", nano, "a", "--priority=soon"}, 2, {"low, normal, high"}},
       {{"run", nano, "a", "--logprobs=2"}, 2, {"--logprobs", "--json"}},
       {{"run", "nowhere", "a"},
        1,

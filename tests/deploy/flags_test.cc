@@ -1,8 +1,10 @@
 #include "deploy/cli/flags.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "deploy/cli/priority_flag.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -160,6 +162,19 @@ TEST_F(FlagsTest, Help_ShowsHowASwitchThatIsOnIsTurnedOff) {
   EXPECT_THAT(flags.Help(), HasSubstr("  --bos=true|false\n"));
   EXPECT_THAT(flags.Help(), HasSubstr("  --json\n"));
   EXPECT_THAT(flags.Help(), testing::Not(HasSubstr("SIZE")));
+}
+
+TEST(PriorityFlag, EachWord_IsItsPriority) {
+  EXPECT_EQ(PriorityFlag().value(), v1::PRIORITY_NORMAL);
+  for (const auto& [word, priority] : {std::pair("low", v1::PRIORITY_LOW),
+                                       std::pair("normal", v1::PRIORITY_NORMAL),
+                                       std::pair("high", v1::PRIORITY_HIGH)}) {
+    PriorityFlag flag;
+    FlagSet flags;
+    flag.Define(&flags);
+    ASSERT_TRUE(flags.Parse({"--priority", word}).ok());
+    EXPECT_EQ(flag.value(), priority);
+  }
 }
 
 TEST(ParseBytes, PowersOf1024) {

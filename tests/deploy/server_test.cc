@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -122,9 +124,8 @@ TEST_F(ServerTest, Picture_IsUnimplementedAndNamesTheRole) {
 TEST_F(ServerTest, Status_IsATableForPeople) {
   const Outcome outcome = Lapidary({"status", server_->flag()});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  for (const char* part :
-       {"model", "roles", "memory", "text weights", "PLE cache", "requests",
-        "kernels"}) {
+  for (const char* part : {"model", "roles", "memory", "text weights",
+                           "PLE cache", "requests", "kernels"}) {
     EXPECT_THAT(outcome.out, HasSubstr(part));
   }
 }
@@ -148,6 +149,22 @@ TEST(Lapidaryd, BadFlags_AreErrorsOfUsage) {
     Program program(args);
     EXPECT_EQ(program.Wait(), 2) << testing::PrintToString(args);
     EXPECT_THAT(program.err(), HasSubstr("lapidaryd --help"));
+  }
+}
+
+TEST(Lapidaryd, FlagsThatDoNotGoTogether_AreNamedAsTheyAreGiven) {
+  const std::string model = "--model=" + Nano();
+  for (const auto& [flags, message] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--max-batch-rows=8", "--max-running=9"},
+            "--max-running=9 is above --max-batch-rows=8"},
+           {{"--max-slowdown=0.5"}, "--max-slowdown=0.5"},
+           {{"--max-slowdown=nan"}, "--max-slowdown=nan"}}) {
+    std::vector<std::string> args = {kLapidaryd, model};
+    args.insert(args.end(), flags.begin(), flags.end());
+    Program program(args);
+    EXPECT_EQ(program.Wait(), 2) << message;
+    EXPECT_THAT(program.err(), HasSubstr(message));
   }
 }
 

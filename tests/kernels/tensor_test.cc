@@ -94,7 +94,7 @@ TEST(DTypeTest, EveryOne_HasAName_AndTensorsOnesASize) {
   EXPECT_STREQ(NameOf(DType::kF32), "f32");
   EXPECT_STREQ(NameOf(DType::kBf16), "bf16");
   EXPECT_STREQ(NameOf(DType::kI32), "i32");
-  // Block-quantised: no bytes of one element.
+  // Quantised: no bytes of one element.
   EXPECT_EQ(SizeOf(DType::kInt8), 0u);
   EXPECT_EQ(SizeOf(DType::kInt4), 0u);
   EXPECT_STREQ(NameOf(DType::kInt8), "int8");

@@ -121,8 +121,9 @@ TEST_F(PackedModelTest, NewerFormatIsToldApartFromDamage) {
   json["checksum"] = Checksum(json.dump());
   WriteBytes(ManifestPath(), json.dump());
   EXPECT_EQ(Open().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(Open().message()), HasSubstr(absl::StrCat("format_version is ",
-                                     kManifestVersion + 1)));
+  EXPECT_THAT(
+      std::string(Open().message()),
+      HasSubstr(absl::StrCat("format_version is ", kManifestVersion + 1)));
 }
 
 TEST_F(PackedModelTest, OlderFormatIsRefusedByName_WithTheRemedy) {

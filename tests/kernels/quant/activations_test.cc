@@ -70,9 +70,9 @@ TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
             ASSERT_EQ(Read<int32_t>(data + tile.rows * 132 + r * 4),
                       -128 * (sums[0] + sums[1] + sums[2] + sums[3]));
             for (int64_t block = 0; block < 4; ++block) {
-              ASSERT_EQ(Read<int32_t>(data + tile.rows * (136 + 4 * block) +
-                                      r * 4),
-                        sums[block]);
+              ASSERT_EQ(
+                  Read<int32_t>(data + tile.rows * (136 + 4 * block) + r * 4),
+                  sums[block]);
             }
           }
         }

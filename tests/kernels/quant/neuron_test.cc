@@ -19,8 +19,8 @@
 #include "kernels/quant/quantize.h"
 #include "kernels/simd/row_ops.h"
 #include "tests/kernels/quant/noise.h"
-#include "tests/support/vector_targets.h"
 #include "tests/support/product_kernel_cases.h"
+#include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -47,7 +47,7 @@ struct Neurons {
     std::fill(buffer->data(), buffer->data() + buffer->size(), std::byte{0});
     matrix = {dtype, neurons, width, buffer->data()};
     error = QuantizeNeurons(DType::kF32, rows.data(), neurons, width, dtype,
-                               buffer->data());
+                            buffer->data());
   }
 
   std::vector<float> Row(int64_t neuron) const {
@@ -241,8 +241,7 @@ TEST_P(NeuronSumTest, OverTheActive_EqualsTheSumOverAll) {
           const auto got = SumOfActive(w.matrix, gate.data(), 3);
           for (int64_t r = 0; r < 3; ++r) {
             const auto want = SumOfAll(w, &gate[r * neurons]);
-            ASSERT_TRUE(
-                std::equal(want.begin(), want.end(), &got[r * width]))
+            ASSERT_TRUE(std::equal(want.begin(), want.end(), &got[r * width]))
                 << NameOf(dtype) << " " << neurons << " neurons of " << width
                 << ", share " << share;
           }

@@ -118,9 +118,8 @@ TEST(QuantLayoutTest, DequantizeRow_GivesEveryRowBack) {
           const CodeGrid grid = dtype == DType::kInt4
                                     ? Panel::Grid(lane, i / 32)
                                     : CodeGrid{1, 128};
-          ASSERT_EQ(row[i],
-                    Panel::Scale(lane) * grid.multiplier *
-                        (Panel::Code(dtype, lane, i) - grid.zero));
+          ASSERT_EQ(row[i], Panel::Scale(lane) * grid.multiplier *
+                                (Panel::Code(dtype, lane, i) - grid.zero));
         }
       }
     }

@@ -11,8 +11,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
-#include "kernels/quant/row_quantizer.h"
 #include "kernels/quant/quant_layout.h"
+#include "kernels/quant/row_quantizer.h"
 #include "tests/kernels/quant/noise.h"
 
 namespace lapidary::kernels {
@@ -115,16 +115,16 @@ TEST(QuantizeRowTest, WhatTheCodesHoldExactly_IsExact) {
     for (float scale : {0.5f, 0.25f, 3.0f}) {
       std::vector<float> weights;
       for (int block = 0; block < 4; ++block) {
-        const float step = dtype == DType::kInt4 ? scale * (15 - 3 * block)
-                                                 : scale;
+        const float step =
+            dtype == DType::kInt4 ? scale * (15 - 3 * block) : scale;
         const int high = dtype == DType::kInt4 ? 7 : 127;
         for (int i = 0; i < kQuantBlock; ++i) {
           weights.push_back(step * (i % (high + 1)) * (i % 2 == 0 ? 1 : -1));
         }
         // A block's peak is what its range reaches furthest for.
         const float furthest = dtype == DType::kInt4 ? 8 : 127;
-        weights[block * kQuantBlock] = step * furthest *
-                                       (block % 2 == 0 ? 1 : -1);
+        weights[block * kQuantBlock] =
+            step * furthest * (block % 2 == 0 ? 1 : -1);
       }
       double error = 1;
       Quantize(dtype, weights, &error);

@@ -51,8 +51,7 @@ struct Layer {
     const int64_t count = inner * hidden;
     gate = Panels(dtype, Normal(count, 1, 0.05f), inner, hidden);
     dense_up = Panels(dtype, Normal(count, 2, 0.05f), inner, hidden);
-    weights.gate_proj =
-        *WeightMatrix::Wrap(dtype, inner, hidden, gate.data());
+    weights.gate_proj = *WeightMatrix::Wrap(dtype, inner, hidden, gate.data());
     weights.up_neurons = Neurons(Normal(count, 2, 0.05f), &up);
     weights.down_neurons = Neurons(Normal(count, 3, 0.05f), &down);
     weights.sparsity_multiplier = SparsityMultiplier(0.95f);
@@ -62,7 +61,7 @@ struct Layer {
                        std::vector<std::byte>* records) const {
     records->resize(*NeuronMatrixBytes(dtype, inner, hidden));
     QuantizeNeurons(DType::kF32, rows.data(), inner, hidden, dtype,
-                       records->data());
+                    records->data());
     return {dtype, inner, hidden, records->data()};
   }
 

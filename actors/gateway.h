@@ -65,7 +65,8 @@ class GatewayService final : public RawService {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStream(
       Task task, grpc::CallbackServerContext* context,
       const grpc::ByteBuffer& request);
-  grpc::ServerUnaryReactor* StartEncode(Task task, grpc::CallbackServerContext* context,
+  grpc::ServerUnaryReactor* StartEncode(Task task,
+                                        grpc::CallbackServerContext* context,
                                         const grpc::ByteBuffer& request,
                                         grpc::ByteBuffer* response);
   // A call that counts; null when there are too many.

@@ -236,12 +236,12 @@ struct StepRows {
   kernels::Tensor ple_rows;        // [rows][layers][P]
   // Those that these rows have a part in, whole.
   std::vector<SoftTokens> soft_tokens;
-  bool is_prompt = false;          // tokens that the sampler has not seen
-  bool sample = false;             // draw a token from the last row
+  bool is_prompt = false;  // tokens that the sampler has not seen
+  bool sample = false;     // draw a token from the last row
   // Scoring: for each row the token whose log-probability is wanted, -1 for
   // none. Empty: nothing is scored.
   std::vector<int32_t> targets;
-  int32_t top_logprobs = -1;  // as in Submit
+  int32_t top_logprobs = -1;    // as in Submit
   std::vector<KeepBlock> keep;  // ascending numbers
 };
 
@@ -274,7 +274,7 @@ struct StageGauges {
   uint64_t scratch_bytes = 0;
   int64_t sequences = 0;
   uint64_t weight_bytes_per_token = 0;  // that a decoded token reads
-  int64_t pages_kept = 0;  // by blocks; some may be in use as well
+  int64_t pages_kept = 0;               // by blocks; some may be in use as well
 };
 
 // Where a step's time went inside its stage. What StepResult::compute_ns has
@@ -372,7 +372,7 @@ struct VisionStatus {
   uint64_t images = 0;  // encoded
   uint64_t cache_hits = 0, cache_misses = 0, cache_bytes = 0,
            cache_capacity = 0;
-  int64_t waiting = 0;    // images
+  int64_t waiting = 0;     // images
   uint64_t encode_ns = 0;  // wall-clock time of all encodes, added up
 };
 

@@ -31,8 +31,8 @@
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "kernels/parallel.h"
 #include "kernels/kernel_names.h"
+#include "kernels/parallel.h"
 #include "kernels/text/kv_layout.h"
 #include "storage/packed_model.h"
 #include "storage/tokenizer.h"
@@ -66,9 +66,8 @@ absl::Status Check(const NodeOptions& options) {
         ", it must be in [1, max_batch_rows = ", options.max_batch_rows, "]"));
   }
   if (!(options.max_slowdown >= 1 && options.max_slowdown <= 1000)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_slowdown is ", options.max_slowdown,
-                     ", it must be in [1, 1000]"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_slowdown is ", options.max_slowdown, ", it must be in [1, 1000]"));
   }
   if (options.max_queued < 1) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -82,8 +81,8 @@ absl::Status Check(const NodeOptions& options) {
   const size_t message_bytes = options.max_message_bytes.value_or(1);
   if (message_bytes < 1 || message_bytes > std::numeric_limits<int>::max()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "max_message_bytes is ", message_bytes,
-        ", it must be in [1, ", std::numeric_limits<int>::max(), "]"));
+        "max_message_bytes is ", message_bytes, ", it must be in [1, ",
+        std::numeric_limits<int>::max(), "]"));
   }
   if (options.default_max_tokens < 1) {
     return absl::InvalidArgumentError(absl::StrCat("default_max_tokens is ",
@@ -242,7 +241,8 @@ absl::Status Node::Impl::OpenModel() {
   facts->folder = model->folder();
   facts->config = model->config();
   if (has_tokenizer) facts->tokenizer = *std::move(tokenizer);
-  facts->no_images = WhyNoImages(*model, facts->tokenizer.get(), options.vision);
+  facts->no_images =
+      WhyNoImages(*model, facts->tokenizer.get(), options.vision);
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
   served = std::move(facts);
@@ -342,9 +342,8 @@ std::vector<RoleSpec> Node::Impl::Roles() {
   sequencer.ple_tokens = static_cast<int32_t>(model->ple_shape().tokens);
   sequencer.kv_layout = kv_layout;
   sequencer.prefix_pages = std::min<int64_t>(
-      kv_pages,
-      options.prefix_cache_bytes.value_or(memory.kv_bytes / 2) /
-          kv_layout.PageBytes());
+      kv_pages, options.prefix_cache_bytes.value_or(memory.kv_bytes / 2) /
+                    kv_layout.PageBytes());
   sequencer.batch.max_rows = options.max_batch_rows;
   sequencer.batch.max_slowdown = options.max_slowdown;
   sequencer.prompt_rows_ahead = memory.prompt_rows_ahead;

@@ -72,10 +72,11 @@ absl::StatusOr<kernels::Tensor> TakeSoftTokens(const ServedModel& model,
   const size_t bytes = tokens * width * sizeof(float);
   if (soft.tokens() != tokens || soft.width() != width ||
       soft.values().size() != bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, " has ", soft.tokens(), " tokens of ", soft.width(), " in ",
-        soft.values().size(), " bytes, this model takes ", tokens, " of ",
-        width, " in ", bytes, "; send what EncodeMedia of the same model gave"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " has ", soft.tokens(), " tokens of ", soft.width(),
+                     " in ", soft.values().size(), " bytes, this model takes ",
+                     tokens, " of ", width, " in ", bytes,
+                     "; send what EncodeMedia of the same model gave"));
   }
   auto buffer = kernels::AlignedBuffer::Make(bytes);
   if (buffer == nullptr) {
@@ -101,8 +102,8 @@ absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
   taken.field = field;
   if (image.has_soft_tokens()) {
     if (!image.data().empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, " has data and soft_tokens; send one of them"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, " has data and soft_tokens; send one of them"));
     }
     if (!model.config.image_token_id.has_value()) {
       return absl::UnimplementedError(
@@ -142,8 +143,9 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
       case v1::Part::kImage: {
         if (message.role() == "system") {
           return absl::InvalidArgumentError(absl::StrCat(
-              name, ".image: a system message is text; put images into a "
-                    "user's"));
+              name,
+              ".image: a system message is text; put images into a "
+              "user's"));
         }
         auto image =
             TakeImage(model, part.image(), absl::StrCat(name, ".image"));
@@ -207,9 +209,9 @@ absl::Status CheckImagesFit(const ServedModel& model,
       static_cast<int64_t>(images.size()) * model.config.image_rows();
   const int64_t context = model.config.text.max_position_embeddings;
   if (tokens <= context) return absl::OkStatus();
-  return absl::OutOfRangeError(absl::StrCat(
-      "prompt.chat: the first ", images.size(), " images take ", tokens,
-      " tokens, the model's context has ", context));
+  return absl::OutOfRangeError(
+      absl::StrCat("prompt.chat: the first ", images.size(), " images take ",
+                   tokens, " tokens, the model's context has ", context));
 }
 
 absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
@@ -223,10 +225,9 @@ absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
   PromptTokens prompt;
   std::vector<ChatMessage> messages;
   for (int i = 0; i < chat.messages_size(); ++i) {
-    auto message =
-        ToChatMessage(model, chat.messages(i),
-                      absl::StrCat("prompt.chat.messages[", i, "]"), &bytes,
-                      &prompt.images);
+    auto message = ToChatMessage(model, chat.messages(i),
+                                 absl::StrCat("prompt.chat.messages[", i, "]"),
+                                 &bytes, &prompt.images);
     if (!message.ok()) return message.status();
     messages.push_back(*std::move(message));
     const absl::Status fit = CheckImagesFit(model, prompt.images);
@@ -284,8 +285,8 @@ absl::StatusOr<PromptTokens> ReadPrompt(const ServedModel& model,
         return absl::InvalidArgumentError(
             "prompt.ids is empty; give it at least one token");
       }
-      return PromptTokens{{prompt.ids().ids().begin(),
-                           prompt.ids().ids().end()}, {}};
+      return PromptTokens{
+          {prompt.ids().ids().begin(), prompt.ids().ids().end()}, {}};
     case v1::Prompt::INPUT_NOT_SET:
       break;
   }
@@ -478,8 +479,8 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   if (!priority.ok()) return priority.status();
   auto prompt = ReadCheckedPrompt(model, request.prompt(), true);
   if (!prompt.ok()) return prompt.status();
-  auto max_tokens = CheckMaxTokens(model, request,
-                                   static_cast<int64_t>(prompt->ids.size()));
+  auto max_tokens =
+      CheckMaxTokens(model, request, static_cast<int64_t>(prompt->ids.size()));
   if (!max_tokens.ok()) return max_tokens.status();
 
   Encoded encoded;
@@ -498,8 +499,7 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
   submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
   // Kept blocks are found by token ids, which say nothing of an image.
-  submit.no_prefix_cache =
-      request.no_prefix_cache() || !encoded.images.empty();
+  submit.no_prefix_cache = request.no_prefix_cache() || !encoded.images.empty();
   return encoded;
 }
 
@@ -547,8 +547,8 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   return encoded;
 }
 
-absl::StatusOr<Encoded> CheckEncodeMedia(const ServedModel& model,
-                                         const v1::EncodeMediaRequest& request) {
+absl::StatusOr<Encoded> CheckEncodeMedia(
+    const ServedModel& model, const v1::EncodeMediaRequest& request) {
   const absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
   if (request.image().has_soft_tokens()) {
@@ -567,8 +567,7 @@ absl::StatusOr<v1::TokenizeResponse> Tokenize(
     const ServedModel& model, const v1::TokenizeRequest& request) {
   absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
-  auto prompt =
-      ReadPrompt(model, request.prompt(), false, !request.omit_bos());
+  auto prompt = ReadPrompt(model, request.prompt(), false, !request.omit_bos());
   if (!prompt.ok()) return prompt.status();
   const Ids* ids = &prompt->ids;
   v1::TokenizeResponse response;

@@ -152,10 +152,9 @@ StepRows Sequence::Take(int64_t rows, Time now) {
 void Sequence::StepDone(int64_t compute_ns, Time now) {
   computed_ += in_step_;
   in_step_ = 0;
-  while (!soft_tokens_.empty() &&
-         soft_tokens_.front().first_position +
-                 soft_tokens_.front().rows.dim(0) <=
-             computed_) {
+  while (!soft_tokens_.empty() && soft_tokens_.front().first_position +
+                                          soft_tokens_.front().rows.dim(0) <=
+                                      computed_) {
     soft_tokens_.erase(soft_tokens_.begin());
   }
   steps_ns_ += compute_ns;

@@ -9,9 +9,9 @@
 namespace lapidary {
 
 int64_t SequencerState::DecodingSequences() const {
-  return std::count_if(
-      running_.begin(), running_.end(),
-      [this](SequenceId id) { return sequences_.at(id)->decoding(); });
+  return std::count_if(running_.begin(), running_.end(), [this](SequenceId id) {
+    return sequences_.at(id)->decoding();
+  });
 }
 
 // Rows of prompts that run before the last of `rows` rows would, if they came
@@ -41,8 +41,7 @@ Inside SequencerState::LookInside(const Sequence& sequence) const {
   // Whoever waits has taken what there was.
   if (waiting_.empty() &&
       pages_reserved_ + sequence.pages <= gauges_.pages_total) {
-    inside.places =
-        config_.max_running - static_cast<int64_t>(running_.size());
+    inside.places = config_.max_running - static_cast<int64_t>(running_.size());
   }
   inside.place_interval_ns = turnover_.interval_ns();
   inside.prompts_ns =
@@ -59,15 +58,15 @@ Refusal SequencerState::CheckDoor(const Sequence& sequence) {
   const Submit& request = sequence.request;
   if (!stage_ || !ple_server_) {
     return {RefusalReason::kNone,
-            absl::UnavailableError(absl::StrCat(
-                "no ", stage_ ? kPleServerRole : kStageRole,
-                " is alive; try again")),
+            absl::UnavailableError(
+                absl::StrCat("no ", stage_ ? kPleServerRole : kStageRole,
+                             " is alive; try again")),
             0};
   }
   if (sequences_.count(request.sequence) != 0) {
     return {RefusalReason::kNone,
-            absl::AlreadyExistsError(absl::StrCat(
-                "sequence ", request.sequence, " is running already")),
+            absl::AlreadyExistsError(absl::StrCat("sequence ", request.sequence,
+                                                  " is running already")),
             0};
   }
   Needs needs;
@@ -144,8 +143,8 @@ void SequencerState::Admit() {
          static_cast<int>(running_.size()) < config_.max_running) {
     Sequence& next = *sequences_.at(waiting_.front());
     // In order: a large request is not overtaken for ever by small ones.
-    if (!prefixes_->Admit(
-            next, gauges_.pages_total - pages_reserved_ - next.pages)) {
+    if (!prefixes_->Admit(next,
+                          gauges_.pages_total - pages_reserved_ - next.pages)) {
       return;
     }
     waiting_.Remove(waiting_.front());

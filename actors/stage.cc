@@ -126,16 +126,16 @@ absl::Status CheckSoftTokens(const StageState& state, const StepRows& rows) {
     const kernels::Tensor& t = soft.rows;
     if (t.empty() || t.dtype() != kernels::DType::kF32 ||
         t.shape().size() != 2 || t.shape()[1] != hidden) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "soft tokens are ", t.empty() ? "missing" : t.ToString(),
-          ", the model takes f32 [positions, ", hidden, "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("soft tokens are ", t.empty() ? "missing" : t.ToString(),
+                       ", the model takes f32 [positions, ", hidden, "]"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Begin(StageState& state, SequenceId id,
-                   const SequenceStart& start, BlockHandle* missing) {
+absl::Status Begin(StageState& state, SequenceId id, const SequenceStart& start,
+                   BlockHandle* missing) {
   const TextConfig& text = state.config.model->config().text;
   if (state.sequences.count(id) != 0) {
     return absl::AlreadyExistsError(
@@ -208,7 +208,8 @@ void AppendSoftTokens(const StepRows& rows, int64_t first, Batch& batch) {
   for (const SoftTokens& soft : rows.soft_tokens) {
     const int64_t hidden = soft.rows.shape()[1];
     for (int64_t i = 0; i < soft.rows.shape()[0]; ++i) {
-      const int64_t row = int64_t{soft.first_position} + i - rows.first_position;
+      const int64_t row =
+          int64_t{soft.first_position} + i - rows.first_position;
       if (row < 0 || row >= count) continue;
       batch.soft_tokens[first + row] = soft.rows.data<float>() + i * hidden;
     }
@@ -348,9 +349,9 @@ StepResult RunStep(StageState& state, const Step& step) {
     const StepRows& sequence_rows = step.sequences[i];
     result.sequences[i].sequence = sequence_rows.sequence;
     absl::StatusOr<StageState::Sequence*> sequence =
-        whole.ok() ? Prepare(state, sequence_rows,
-                             &result.sequences[i].missing_block)
-                   : absl::StatusOr<StageState::Sequence*>(whole);
+        whole.ok()
+            ? Prepare(state, sequence_rows, &result.sequences[i].missing_block)
+            : absl::StatusOr<StageState::Sequence*>(whole);
     if (sequence.ok()) {
       Append(sequence_rows, i, **sequence, batch);
     } else {

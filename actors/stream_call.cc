@@ -124,7 +124,8 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
       .then(
           [this, rest](const caf::strong_actor_ptr& actor) {
             if (actor == nullptr) {
-              End(absl::UnavailableError("no vision actor is alive; try again"));
+              End(absl::UnavailableError(
+                  "no vision actor is alive; try again"));
             } else {
               EncodeImages(caf::actor_cast<VisionActor>(actor), rest);
             }
@@ -146,7 +147,9 @@ void StreamCallState::EncodeImages(const VisionActor& vision,
   }
   const size_t index = done.size();
   if (index == images.size()) return RequestSequencer(*encoded);
-  self_->request(vision, caf::infinite, EncodeImage{encoded->images[index].file, cancelled_})
+  self_
+      ->request(vision, caf::infinite,
+                EncodeImage{encoded->images[index].file, cancelled_})
       .then(
           [this, vision, encoded, index](const EncodedImage& image) {
             const PromptImage& asked = encoded->images[index];
@@ -323,9 +326,9 @@ void StreamCallState::PushFinal(const Ended& ended) {
   final->mutable_usage()->set_prompt_tokens(ended.prompt_tokens);
   final->mutable_usage()->set_completion_tokens(tokens_);
   final->mutable_usage()->set_cached_prompt_tokens(ended.cached_prompt_tokens);
-  *final->mutable_timings() = ToProto(
-      ended.timings, ended.prompt_tokens - ended.cached_prompt_tokens,
-      ended.completion_tokens);
+  *final->mutable_timings() =
+      ToProto(ended.timings, ended.prompt_tokens - ended.cached_prompt_tokens,
+              ended.completion_tokens);
   final->set_seed(seed_);
   stream_->Push(ToByteBuffer(response.SerializeAsString()));
 }

@@ -177,8 +177,8 @@ void Answer(Self self, const kernels::Tensor& rows) {
   v1::SoftTokens* soft = response.mutable_soft_tokens();
   soft->set_tokens(static_cast<int32_t>(rows.dim(0)));
   soft->set_width(static_cast<int32_t>(rows.dim(1)));
-  soft->set_values(std::string(
-      static_cast<const char*>(rows.raw()), rows.bytes()));
+  soft->set_values(
+      std::string(static_cast<const char*>(rows.raw()), rows.bytes()));
   self->state.call->Answer(response.SerializeAsString());
   self->quit();
 }
@@ -199,8 +199,9 @@ void AnswerWithSoftTokens(Self self, const PromptImage& image) {
               return Fail(self, absl::UnavailableError(
                                     "no vision actor is alive; try again"));
             }
-            self->request(caf::actor_cast<VisionActor>(actor), caf::infinite,
-                          EncodeImage{image.file, self->state.call->cancelled()})
+            self->request(
+                    caf::actor_cast<VisionActor>(actor), caf::infinite,
+                    EncodeImage{image.file, self->state.call->cancelled()})
                 .then(
                     [=](const EncodedImage& encoded) {
                       if (encoded.status.ok()) {

@@ -43,8 +43,7 @@ absl::Status Load(VisionState& state) {
   auto weights = state.config.model->LoadVision();
   if (!weights.ok()) return weights.status();
   state.weights = *std::move(weights);
-  state.tower =
-      std::make_unique<kernels::vision::VisionTower>(state.weights);
+  state.tower = std::make_unique<kernels::vision::VisionTower>(state.weights);
   ++state.status.loads;
   return absl::OkStatus();
 }
@@ -147,9 +146,9 @@ void TakePixels(Self self, const ImagePixels& image) {
   if (status.ok()) {
     state.pixels = image.pixels;
     const ModelConfig& config = state.config.model->config();
-    status = state.tower->Start(config.vision_image_height,
-                                config.vision_image_width,
-                                state.pixels->data());
+    status =
+        state.tower->Start(config.vision_image_height,
+                           config.vision_image_width, state.pixels->data());
   }
   if (!status.ok()) {
     Finish(self, status);
@@ -254,8 +253,7 @@ Started Open(Self self) {
 
 VisionState::~VisionState() {
   for (const Job& job : jobs) {
-    Answer(job, {absl::UnavailableError(
-                     "the vision actor was lost; try again"),
+    Answer(job, {absl::UnavailableError("the vision actor was lost; try again"),
                  {}});
   }
 }

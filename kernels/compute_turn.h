@@ -1,5 +1,5 @@
-// Whose turn it is to compute: the team (parallel.h) is one, and its callers may
-// be several (a decoder, a vision tower).
+// Whose turn it is to compute: the team (parallel.h) is one, and its callers
+// may be several (a decoder, a vision tower).
 //
 //   for (bool more = true; more;) {
 //     const ComputeTurn turn;

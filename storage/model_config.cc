@@ -279,7 +279,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {
         ReadFile(absl::StrCat(folder, "/", name), kMaxConfigBytes);
     if (absl::IsNotFound(processor.status())) continue;
     if (!processor.ok()) return processor.status();
-    const absl::Status status = ParseProcessorConfig(*processor, name, &*config);
+    const absl::Status status =
+        ParseProcessorConfig(*processor, name, &*config);
     if (!status.ok()) return status;
   }
   return config;

@@ -71,8 +71,8 @@ absl::Status ParseGenerationConfig(absl::string_view generation_json,
 
 // Takes the image size from the text of processor_config.json, or of
 // preprocessor_config.json as older folders have it; `path` names it in errors.
-absl::Status ParseProcessorConfig(absl::string_view json, const std::string& path,
-                                  ModelConfig* config);
+absl::Status ParseProcessorConfig(absl::string_view json,
+                                  const std::string& path, ModelConfig* config);
 
 // All of them, from the files of a folder.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);

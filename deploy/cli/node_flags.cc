@@ -77,11 +77,12 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                 "Stop prompt positions whose logits nobody reads at the last "
                 "layer that owns keys and values.",
                 &options_.trim_prefill);
-  flags->Choice("vision", {"lazy", "pinned", "off"},
-                "The vision tower: loaded for the first image and unloaded "
-                "after --vision-idle without one, loaded at the start and kept, "
-                "or never.",
-                &vision_);
+  flags->Choice(
+      "vision", {"lazy", "pinned", "off"},
+      "The vision tower: loaded for the first image and unloaded "
+      "after --vision-idle without one, loaded at the start and kept, "
+      "or never.",
+      &vision_);
   flags->Duration("vision-idle",
                   "Time without an image after which a lazy tower is unloaded.",
                   &options_.vision.idle);

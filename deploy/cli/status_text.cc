@@ -78,17 +78,17 @@ std::string RolesText(const v1::StatusResponse& status) {
 std::string PlanText(const v1::MemoryPlan& plan) {
   if (plan.limit() == 0) return "";
   return absl::StrCat(
-      Line("limit", absl::StrFormat(
-                        "%9s: weights %s, keys and values %s, PLE cache %s "
-                        "and rows %s,",
-                        HumanBytes(plan.limit()), HumanBytes(plan.weights()),
-                        HumanBytes(plan.kv()), HumanBytes(plan.ple_cache()),
-                        HumanBytes(plan.ple_rows()))),
-      Line("", absl::StrFormat("           work space %s for steps of %d rows, "
-                               "the program %s",
-                               HumanBytes(plan.work_space()),
-                               plan.max_batch_rows(),
-                               HumanBytes(plan.runtime()))));
+      Line("limit",
+           absl::StrFormat("%9s: weights %s, keys and values %s, PLE cache %s "
+                           "and rows %s,",
+                           HumanBytes(plan.limit()), HumanBytes(plan.weights()),
+                           HumanBytes(plan.kv()), HumanBytes(plan.ple_cache()),
+                           HumanBytes(plan.ple_rows()))),
+      Line("",
+           absl::StrFormat("           work space %s for steps of %d rows, "
+                           "the program %s",
+                           HumanBytes(plan.work_space()), plan.max_batch_rows(),
+                           HumanBytes(plan.runtime()))));
 }
 
 std::string MemoryText(const v1::StatusResponse& status) {
@@ -130,12 +130,12 @@ std::string ScheduleText(const v1::StatusResponse& status) {
                                         queue.refused_too_large())));
   }
   if (costs.decode_step_ms() > 0) {
-    absl::StrAppend(&text,
-                    Line("steps", absl::StrFormat(
-                                      "%.1f ms for answers, %.2f ms more for a "
-                                      "position of a prompt",
-                                      costs.decode_step_ms(),
-                                      costs.prompt_row_ms())));
+    absl::StrAppend(
+        &text,
+        Line("steps",
+             absl::StrFormat("%.1f ms for answers, %.2f ms more for a "
+                             "position of a prompt",
+                             costs.decode_step_ms(), costs.prompt_row_ms())));
   }
   return text;
 }

@@ -94,15 +94,17 @@ std::vector<WireMessage> AllMessages() {
   encoded.submit = MakeSubmit();
   encoded.stop = {"a", "b\n"};
   encoded.continuation_tokens = 2;
-  encoded.images = {
-      {3, std::make_shared<const std::string>("\x89PNG", 4),
-       MakeTensor(1, 80), "prompt"}};
+  encoded.images = {{3, std::make_shared<const std::string>("\x89PNG", 4),
+                     MakeTensor(1, 80), "prompt"}};
   encoded.reply = std::string("\0\x01", 2);
-  Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3,
-              4, 2, {1, 2, 3, 4, 5, 6}};
-  StepRowsResult result{
-      3, absl::InternalError("x"), MakeToken(4), {MakeToken(5), MakeToken(6)},
-      7, {8, 9}};
+  Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3, 4,
+              2, {1, 2, 3, 4, 5, 6}};
+  StepRowsResult result{3,
+                        absl::InternalError("x"),
+                        MakeToken(4),
+                        {MakeToken(5), MakeToken(6)},
+                        7,
+                        {8, 9}};
   SequencerStatus sequencer;
   sequencer.queued = 1;
   sequencer.running = 2;

@@ -136,8 +136,7 @@ TEST(VisionTest, GreedyAnswers_AreHuggingFaces) {
   const Served served(NanoOptions());
   for (const Case& c : Cases()) {
     const Answer answer = Generate(
-        *served.stub,
-        AskChat(c.chat, static_cast<int32_t>(c.greedy.size())));
+        *served.stub, AskChat(c.chat, static_cast<int32_t>(c.greedy.size())));
     ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
     EXPECT_EQ(answer.ids(), c.greedy) << c.name;
     EXPECT_EQ(answer.final.usage().prompt_tokens(),
@@ -225,8 +224,8 @@ TEST(VisionTest, WithoutATower_ImagesAreRefusedByName) {
   NodeOptions options = NanoOptions();
   options.vision.mode = VisionOptions::Mode::kOff;
   const Served served(options);
-  const Answer answer = Generate(
-      *served.stub, AskImages({Picture("owl.png")}, "What is this?"));
+  const Answer answer =
+      Generate(*served.stub, AskImages({Picture("owl.png")}, "What is this?"));
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
   EXPECT_THAT(answer.status.error_message(),
               HasSubstr("prompt.chat.messages[0].parts[0].image"));
@@ -238,9 +237,8 @@ TEST(VisionTest, BadImages_AreNamed_AndOthersGoOn) {
   const Served served(NanoOptions());
   const std::string owl = Picture("owl.png");
   const std::string truncated = owl.substr(0, owl.size() / 2);
-  for (const std::string& bad :
-       {std::string(), std::string("no image"), truncated,
-        std::string(100000, '\xFF')}) {
+  for (const std::string& bad : {std::string(), std::string("no image"),
+                                 truncated, std::string(100000, '\xFF')}) {
     const Answer answer =
         Generate(*served.stub, AskImages({owl, bad}, "What is this?"));
     EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT)
@@ -255,8 +253,9 @@ TEST(VisionTest, BadImages_AreNamed_AndOthersGoOn) {
 TEST(VisionTest, MoreImagesThanTheContextHolds_AreRefusedBeforeAnyIsEncoded) {
   const Served served(NanoOptions());
   const Answer answer = Generate(
-      *served.stub, AskImages(std::vector<std::string>(300, Picture("sun_small_grey.png")),
-                              "What is this?"));
+      *served.stub,
+      AskImages(std::vector<std::string>(300, Picture("sun_small_grey.png")),
+                "What is this?"));
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::OUT_OF_RANGE)
       << answer.status.error_message();
   EXPECT_EQ(GetStatus(*served.stub).vision().images(), 0u);
@@ -268,16 +267,17 @@ v1::EncodeMediaRequest MediaRequest(const std::string& file) {
   return request;
 }
 
-TEST(VisionTest, SoftTokensOfEncodeMedia_GiveTheSameAnswer_OnANodeWithoutTower) {
+TEST(VisionTest,
+     SoftTokensOfEncodeMedia_GiveTheSameAnswer_OnANodeWithoutTower) {
   v1::EncodeMediaResponse media;
   Answer expected;
   {
     const Served served(NanoOptions());
     grpc::ClientContext context;
-    ASSERT_TRUE(served.stub
-                    ->EncodeMedia(&context, MediaRequest(Picture("key.png")),
-                                  &media)
-                    .ok());
+    ASSERT_TRUE(
+        served.stub
+            ->EncodeMedia(&context, MediaRequest(Picture("key.png")), &media)
+            .ok());
     expected = Generate(*served.stub,
                         AskImages({Picture("key.png")}, "What is this?"));
   }
@@ -332,8 +332,8 @@ TEST(VisionTest, ImageInASystemMessage_IsRefused) {
   system->set_role("system");
   system->add_parts()->set_text("Be brief.");
   system->add_parts()->mutable_image()->set_data(Picture("key.png"));
-  request.mutable_prompt()->mutable_chat()->mutable_messages()->SwapElements(
-      0, 1);
+  request.mutable_prompt()->mutable_chat()->mutable_messages()->SwapElements(0,
+                                                                             1);
   const Answer answer = Generate(*served.stub, request);
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(answer.status.error_message(),
@@ -341,9 +341,7 @@ TEST(VisionTest, ImageInASystemMessage_IsRefused) {
 }
 
 // The same picture in another file: what follows a PNG's end is not read.
-std::string Owl(int number) {
-  return absl::StrCat(Picture("owl.png"), number);
-}
+std::string Owl(int number) { return absl::StrCat(Picture("owl.png"), number); }
 
 // Of many requests with images of their own.
 std::vector<Answer> AskAtOnce(Stub& stub, int count, int deadline_ms,

@@ -4,11 +4,11 @@
 //       [--streams=4] [--tokens=96] [--images=3] [--threads=0]
 //
 // FOLDER is a packed model with a vision tower (lapidary synth
-// --shape=e2b+vision), IMAGE a PNG file. Shows the first image's time (the tower
-// is loaded for it), later ones' and a known one's, the process's memory before,
-// with and after the tower, and the times between the tokens of `streams`
-// answers: alone, and while images are encoded back to back. p99 ≤ 3 × the
-// median without images is the promise.
+// --shape=e2b+vision), IMAGE a PNG file. Shows the first image's time (the
+// tower is loaded for it), later ones' and a known one's, the process's memory
+// before, with and after the tower, and the times between the tokens of
+// `streams` answers: alone, and while images are encoded back to back. p99 ≤ 3
+// × the median without images is the promise.
 
 #include <algorithm>
 #include <atomic>
@@ -96,12 +96,13 @@ std::vector<double> Streams(Stub& stub, const ImageBenchOptions& options) {
 
 void PrintMemory(Stub& stub, const char* when) {
   const v1::StatusResponse status = GetStatus(stub);
-  std::printf("%-18s %.0f MB resident, tower %s (weights %.0f MB, work space "
-              "%.0f MB)\n",
-              when, status.memory().process_resident() / 1e6,
-              status.vision().loaded() ? "loaded" : "not loaded",
-              status.vision().weight_bytes() / 1e6,
-              status.vision().activation_bytes() / 1e6);
+  std::printf(
+      "%-18s %.0f MB resident, tower %s (weights %.0f MB, work space "
+      "%.0f MB)\n",
+      when, status.memory().process_resident() / 1e6,
+      status.vision().loaded() ? "loaded" : "not loaded",
+      status.vision().weight_bytes() / 1e6,
+      status.vision().activation_bytes() / 1e6);
 }
 
 int Measure(const ImageBenchOptions& options) {
@@ -152,8 +153,9 @@ int Measure(const ImageBenchOptions& options) {
   stop = true;
   images.join();
   const double median = Quantile(alone, 0.5);
-  std::printf("%d streams alone    median %.1f ms, p99 %.1f ms between tokens\n",
-              options.streams, median, Quantile(alone, 0.99));
+  std::printf(
+      "%d streams alone    median %.1f ms, p99 %.1f ms between tokens\n",
+      options.streams, median, Quantile(alone, 0.99));
   std::printf("beside images      median %.1f ms, p99 %.1f ms; %d images\n",
               Quantile(beside, 0.5), Quantile(beside, 0.99), encoded.load());
   std::printf("p99 beside images  %.2f × the median alone\n",
@@ -196,8 +198,9 @@ bool Parse(int argc, char** argv, ImageBenchOptions* options) {
 int main(int argc, char** argv) {
   lapidary::ImageBenchOptions options;
   if (!lapidary::Parse(argc, argv, &options)) {
-    std::fprintf(stderr, "usage: image_bench FOLDER IMAGE [--streams=N] "
-                         "[--tokens=N] [--images=N] [--threads=N]\n");
+    std::fprintf(stderr,
+                 "usage: image_bench FOLDER IMAGE [--streams=N] "
+                 "[--tokens=N] [--images=N] [--threads=N]\n");
     return 2;
   }
   return lapidary::Measure(options);

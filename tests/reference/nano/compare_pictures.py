@@ -157,9 +157,11 @@ def main():
             print(f"\n{dtype}")
             different, equal = compare(lambda q: ask_lapidary(options.lapidary, packed, q, files[q["picture"]["seed"]]),
                                        lists, reference, card)
-            shifts = [shift for _, theirs, ours in equal for shift in margin_shifts(theirs, ours)]
-            print(f"{len(equal)} of {len(equal) + len(different)} answers equal; margins of their {len(shifts)} tokens differ by "
-                  f"{statistics.median(shifts):.1e} in the median, {max(shifts):.1e} at most")
+            print(f"{len(equal)} of {len(equal) + len(different)} answers equal")
+            if equal:
+                shifts = [shift for _, theirs, ours in equal for shift in margin_shifts(theirs, ours)]
+                print(f"margins of their {len(shifts)} tokens differ by {statistics.median(shifts):.1e} in the median, "
+                      f"{max(shifts):.1e} at most")
             for pair in different:
                 print(describe(wide, asker, *pair), flush=True)
             failed |= dtype == "f32" and bool(different)

@@ -265,7 +265,7 @@ size_t Node::Impl::TowerBytes() const {
 
 absl::Status Node::Impl::DivideMemory() {
   MemoryFacts facts{model->config().text, kv_layout, model->ple_shape(),
-                    model->weight_bytes() + TowerBytes()};
+                    model->weight_bytes()};
   MemoryWishes wishes;
   wishes.flag = "--memory-limit";
   wishes.limit = options.memory_limit.value_or(0);
@@ -277,6 +277,12 @@ absl::Status Node::Impl::DivideMemory() {
     // The kernel keeps page tables and sockets in the group's account.
     wishes.limit = group - group / 32;
   }
+  if (wishes.limit > 0) {
+    // Known images are the first to make room.
+    options.vision.cache_bytes =
+        std::min<size_t>(options.vision.cache_bytes, wishes.limit / 32);
+  }
+  facts.weight_bytes += TowerBytes();
   wishes.kv_bytes = options.kv_memory_bytes;
   wishes.ple_cache = options.ple.block_cache_bytes;
   wishes.max_batch_rows = options.max_batch_rows;

@@ -91,14 +91,11 @@ TEST_F(BadRequestsTest, RolesThatDoNotAlternate) {
                 {"prompt.chat.messages", "alternate"});
 }
 
-TEST_F(BadRequestsTest, PicturesAndSoundNameTheMissingRole) {
+TEST_F(BadRequestsTest, SoundNamesTheMissingRole) {
   v1::GenerateRequest request = Good();
   v1::Message* message =
       request.mutable_prompt()->mutable_chat()->mutable_messages(0);
-  message->add_parts()->mutable_image()->set_data("x");
-  ExpectRefused(request, StatusCode::UNIMPLEMENTED,
-                {"messages[0].parts[1].image", "`vision`"});
-  message->mutable_parts(1)->mutable_audio()->set_data("x");
+  message->add_parts()->mutable_audio()->set_data("x");
   ExpectRefused(request, StatusCode::UNIMPLEMENTED,
                 {"messages[0].parts[1].audio", "`audio`"});
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "kernels/compute_turn.h"
 #include "kernels/parallel.h"
 #include "storage/image_decoder.h"
@@ -18,6 +19,12 @@ namespace {
 using Self = VisionActor::stateful_pointer<VisionState>;
 using Clock = std::chrono::steady_clock;
 
+// The asker names the image by its field.
+absl::Status WithoutName(const absl::Status& status) {
+  return absl::Status(status.code(),
+                      absl::StripPrefix(status.message(), "image: "));
+}
+
 ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
                                             ImageLimits limits, int height,
                                             int width) {
@@ -25,7 +32,7 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
       [=](const ReadImage& read) -> ImagePixels {
         try {
           const absl::StatusOr<Image> image = DecodeImage(*read.file, limits);
-          if (!image.ok()) return {image.status(), nullptr};
+          if (!image.ok()) return {WithoutName(image.status()), nullptr};
           return {absl::OkStatus(),
                   std::make_shared<const std::vector<float>>(
                       PixelValues(ResizeImage(*image, height, width)))};

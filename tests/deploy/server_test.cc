@@ -113,12 +113,12 @@ TEST_F(ServerTest, CtrlC_CancelsOnTheServerAndFreesPages) {
   EXPECT_EQ(status["memory"]["kv_pages_in_use"], 0);
 }
 
-TEST_F(ServerTest, Picture_IsUnimplementedAndNamesTheRole) {
+TEST_F(ServerTest, DamagedPicture_IsNamedByItsPart) {
   const std::string picture = WriteFile("p.png", "pixels");
   const Outcome outcome =
       Lapidary({"run", server_->flag(), "What is this?", "--image=" + picture});
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_THAT(outcome.err, HasSubstr("vision"));
+  EXPECT_THAT(outcome.err, HasSubstr("parts[0].image: this is"));
 }
 
 TEST_F(ServerTest, Status_IsATableForPeople) {

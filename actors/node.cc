@@ -278,9 +278,11 @@ absl::Status Node::Impl::DivideMemory() {
     wishes.limit = group - group / 32;
   }
   if (wishes.limit > 0) {
-    // Known images are the first to make room.
+    // Known images are the first to make room: eight of them are kept.
+    const size_t image = model->config().image_rows() *
+                         model->config().text.hidden_size * sizeof(float);
     options.vision.cache_bytes =
-        std::min<size_t>(options.vision.cache_bytes, wishes.limit / 32);
+        std::min(options.vision.cache_bytes, 8 * image);
   }
   facts.weight_bytes += TowerBytes();
   wishes.kv_bytes = options.kv_memory_bytes;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/image_request.h"
 
 namespace lapidary {
 namespace {
@@ -113,31 +114,13 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
     End(encoded.status);
     return;
   }
-  auto rest = std::make_shared<Encoded>(encoded);
-  // A text goes on at once; images go to the vision actor one by one, so that
-  // those of other requests come between.
-  const bool encoded_all =
-      std::all_of(rest->images.begin(), rest->images.end(),
-                  [](const PromptImage& image) { return !image.rows.empty(); });
-  if (encoded_all) return EncodeImages(VisionActor(), rest);
-  self_->request(context_->directory, context_->role_timeout, Lookup{"vision"})
-      .then(
-          [this, rest](const caf::strong_actor_ptr& actor) {
-            if (actor == nullptr) {
-              End(absl::UnavailableError(
-                  "no vision actor is alive; try again"));
-            } else {
-              EncodeImages(caf::actor_cast<VisionActor>(actor), rest);
-            }
-          },
-          [this](caf::error& error) {
-            End(absl::UnavailableError(self_->system().render(error)));
-          });
+  if (encoded.images.empty()) return RequestSequencer(encoded);
+  EncodeImages(std::make_shared<Encoded>(encoded));
 }
 
-// Has the first of the images that are left encoded, and then the others.
-void StreamCallState::EncodeImages(const VisionActor& vision,
-                                   const std::shared_ptr<Encoded>& encoded) {
+// Has the first of the images that are left encoded, and then the others: one
+// by one, so that those of other requests come between.
+void StreamCallState::EncodeImages(const std::shared_ptr<Encoded>& encoded) {
   if (stream_ == nullptr) return;  // the client has gone
   std::vector<SoftTokens>& done = encoded->submit.soft_tokens;
   const std::vector<PromptImage>& images = encoded->images;
@@ -145,30 +128,16 @@ void StreamCallState::EncodeImages(const VisionActor& vision,
     const PromptImage& image = images[done.size()];
     done.push_back({image.first_position, image.rows});
   }
-  const size_t index = done.size();
-  if (index == images.size()) return RequestSequencer(*encoded);
-  self_
-      ->request(vision, caf::infinite,
-                EncodeImage{encoded->images[index].file, cancelled_})
-      .then(
-          [this, vision, encoded, index](const EncodedImage& image) {
-            const PromptImage& asked = encoded->images[index];
-            if (!image.status.ok()) {
-              End(absl::Status(
-                  image.status.code(),
-                  absl::StrCat(asked.field, ": ", image.status.message())));
-              return;
-            }
-            encoded->submit.soft_tokens.push_back(
-                {asked.first_position, image.rows});
-            EncodeImages(vision, encoded);
-          },
-          [this](caf::error& error) {
-            End(absl::UnavailableError(
-                absl::StrCat("the vision actor was lost while it encoded an "
-                             "image; try again: ",
-                             self_->system().render(error))));
-          });
+  if (done.size() == images.size()) return RequestSequencer(*encoded);
+  const PromptImage& next = images[done.size()];
+  RequestSoftTokens(
+      self_, *context_, next, cancelled_,
+      [this, encoded,
+       position = next.first_position](const EncodedImage& image) {
+        if (!image.status.ok()) return End(image.status);
+        encoded->submit.soft_tokens.push_back({position, image.rows});
+        EncodeImages(encoded);
+      });
 }
 
 void StreamCallState::RequestSequencer(const Encoded& encoded) {

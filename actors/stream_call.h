@@ -59,8 +59,7 @@ class StreamCallState {
 
  private:
   void TakeEncoded(const Encoded& encoded);
-  void EncodeImages(const VisionActor& vision,
-                    const std::shared_ptr<Encoded>& encoded);
+  void EncodeImages(const std::shared_ptr<Encoded>& encoded);
   void RequestSequencer(const Encoded& encoded);
   void SubmitTo(const SequencerActor& sequencer, const Encoded& encoded);
   void TakeToken(const TokenResult& token);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/image_request.h"
 
 namespace lapidary {
 namespace {
@@ -185,36 +186,15 @@ void Answer(Self self, const kernels::Tensor& rows) {
 
 // Of EncodeMedia's image.
 void AnswerWithSoftTokens(Self self, const PromptImage& image) {
-  if (!image.rows.empty()) return Answer(self, image.rows);
-  const CallContext& shared = *self->state.context;
-  auto lost = [self](caf::error& error) {
-    Fail(self, absl::UnavailableError(
-                   absl::StrCat("the vision actor did not answer; try again: ",
-                                self->system().render(error))));
-  };
-  self->request(shared.directory, shared.role_timeout, Lookup{"vision"})
-      .then(
-          [=](const caf::strong_actor_ptr& actor) {
-            if (actor == nullptr) {
-              return Fail(self, absl::UnavailableError(
-                                    "no vision actor is alive; try again"));
-            }
-            self->request(
-                    caf::actor_cast<VisionActor>(actor), caf::infinite,
-                    EncodeImage{image.file, self->state.call->cancelled()})
-                .then(
-                    [=](const EncodedImage& encoded) {
-                      if (encoded.status.ok()) {
-                        return Answer(self, encoded.rows);
+  UnaryCallState& state = self->state;
+  RequestSoftTokens(static_cast<caf::event_based_actor*>(self), *state.context,
+                    image, state.call->cancelled(),
+                    [self](const EncodedImage& encoded) {
+                      if (!encoded.status.ok()) {
+                        return Fail(self, encoded.status);
                       }
-                      Fail(self, absl::Status(
-                                     encoded.status.code(),
-                                     absl::StrCat(image.field, ": ",
-                                                  encoded.status.message())));
-                    },
-                    lost);
-          },
-          lost);
+                      Answer(self, encoded.rows);
+                    });
 }
 
 }  // namespace
@@ -231,22 +211,20 @@ caf::behavior EncodeCall(Self self, std::shared_ptr<CallContext> context,
   self->state.context = std::move(context);
   self->state.call = std::move(call);
   auto failed = [self](caf::error& error) {
-    self->state.call->Fail(absl::UnavailableError(absl::StrCat(
-        "the encoder did not answer: ", self->system().render(error))));
-    self->quit();
+    Fail(self,
+         absl::UnavailableError(absl::StrCat("the encoder did not answer: ",
+                                             self->system().render(error))));
   };
   auto answered = [self](const Encoded& encoded) {
-    if (encoded.status.ok() && !encoded.images.empty()) {
-      AnswerWithSoftTokens(self, encoded.images[0]);
-      return;
+    if (!encoded.status.ok()) return Fail(self, encoded.status);
+    if (!encoded.images.empty()) {
+      return AnswerWithSoftTokens(self, encoded.images[0]);
     }
-    if (encoded.status.ok()) {
-      self->state.call->Answer(encoded.reply);
-    } else {
-      self->state.call->Fail(encoded.status);
-    }
+    self->state.call->Answer(encoded.reply);
     self->quit();
   };
+  // Given away once: an image's file is large.
+  auto request = std::make_shared<Encode>(std::move(encode));
   return {
       [=](const Start&) {
         const CallContext& shared = *self->state.context;
@@ -254,13 +232,12 @@ caf::behavior EncodeCall(Self self, std::shared_ptr<CallContext> context,
             .then(
                 [=](const caf::strong_actor_ptr& actor) {
                   if (actor == nullptr) {
-                    self->state.call->Fail(absl::UnavailableError(
-                        "no encoder is alive; try again"));
-                    self->quit();
-                    return;
+                    return Fail(self, absl::UnavailableError(
+                                          "no encoder is alive; try again"));
                   }
                   self->request(caf::actor_cast<EncoderActor>(actor),
-                                self->state.context->role_timeout, encode)
+                                self->state.context->role_timeout,
+                                std::move(*request))
                       .then(answered, failed);
                 },
                 failed);

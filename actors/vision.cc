@@ -49,8 +49,8 @@ absl::Status Load(VisionState& state) {
   if (state.tower != nullptr) return absl::OkStatus();
   auto weights = state.config.model->LoadVision();
   if (!weights.ok()) return weights.status();
-  state.weights = *std::move(weights);
-  state.tower = std::make_unique<kernels::vision::VisionTower>(state.weights);
+  state.tower =
+      std::make_unique<kernels::vision::VisionTower>(*std::move(weights));
   ++state.status.loads;
   return absl::OkStatus();
 }
@@ -61,7 +61,6 @@ void UnloadIfIdle(VisionState& state) {
     return;
   }
   state.tower.reset();
-  state.weights.reset();
   ++state.status.unloads;
 }
 
@@ -90,7 +89,7 @@ absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
   std::memcpy(buffer->data(), soft.row(0), soft_bytes);
   if (has_end) {
     kernels::vision::EmbedHardToken(
-        *state.weights, end,
+        state.tower->weights(), end,
         reinterpret_cast<float*>(buffer->data() + soft_bytes));
   }
   return kernels::Tensor(kernels::DType::kF32, {rows, soft.cols},

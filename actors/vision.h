@@ -71,7 +71,6 @@ struct VisionState {
   std::unique_ptr<ImageCache> cache;
   ImageReaderActor reader;
   std::unique_ptr<kernels::vision::VisionTower> tower;  // null: not loaded
-  std::shared_ptr<const kernels::vision::VisionWeights> weights;
   std::deque<Job> jobs;  // the first is being read or encoded
   std::shared_ptr<const std::vector<float>> pixels;  // of the first, once read
   Time began, last_used;

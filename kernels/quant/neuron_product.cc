@@ -14,8 +14,7 @@ void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
                   const QuantRows& x, MatrixView out) {
   const auto count = static_cast<int64_t>(neurons.size());
   const int64_t records = QuantRecords(w.width);
-  const int64_t panel_bytes =
-      QuantScaleOffset(w.dtype, records) + kQuantPanelScaleBytes;
+  const int64_t panel_bytes = QuantPanelSize(w.dtype, records);
   const int64_t panels = QuantPanels(count);
   // One tile alone finds its panel in L1.
   const int64_t together =

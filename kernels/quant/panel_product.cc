@@ -14,15 +14,11 @@ constexpr int64_t kChunkBytes = 256 << 10;
 // turns at towards the end of a product.
 constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
-int64_t PanelBytes(DType dtype, int64_t records) {
-  return QuantScaleOffset(dtype, records) + kQuantPanelScaleBytes;
-}
-
 // The panels as int8 ones, in memory that this thread uses again.
 PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
   thread_local Scratch scratch;
-  const int64_t from = PanelBytes(panels.dtype, panels.records);
-  const int64_t to = PanelBytes(DType::kInt8, panels.records);
+  const int64_t from = QuantPanelSize(panels.dtype, panels.records);
+  const int64_t to = QuantPanelSize(DType::kInt8, panels.records);
   auto* decoded = scratch.Room<std::byte>(panels.count * to);
   for (int64_t i = 0; i < panels.count; ++i) {
     decode(panels.data + i * from, panels.records, decoded + i * to);
@@ -36,11 +32,11 @@ PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
 }  // namespace
 
 int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles) {
-  // By what they are once decoded.
-  return tiles == 1 ? std::max<int64_t>(
-                          1, kSingleTileChunkBytes / PanelBytes(dtype, records))
-                    : std::max<int64_t>(
-                          1, kChunkBytes / PanelBytes(DType::kInt8, records));
+  // Of several tiles, by what the panels are once decoded.
+  const int64_t together =
+      tiles == 1 ? kSingleTileChunkBytes / QuantPanelSize(dtype, records)
+                 : kChunkBytes / QuantPanelSize(DType::kInt8, records);
+  return std::max<int64_t>(1, together);
 }
 
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
@@ -52,7 +48,7 @@ void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
   }
   const TileKernel multiply =
       panels.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
-  const int64_t panel_bytes = PanelBytes(panels.dtype, panels.records);
+  const int64_t panel_bytes = QuantPanelSize(panels.dtype, panels.records);
   for (int64_t t = 0; t < x.tiles(); ++t) {
     const QuantRows::Tile tile = x.tile(t);
     for (int64_t i = 0; i < panels.count; ++i) {

@@ -27,7 +27,7 @@ struct Chunks {
 
   Chunks(const QuantMatrix& w, int64_t tiles)
       : records(QuantRecords(w.k)),
-        panel_bytes(QuantScaleOffset(w.dtype, records) + kQuantPanelScaleBytes),
+        panel_bytes(QuantPanelSize(w.dtype, records)),
         panels(QuantPanels(w.n)) {
     chunk_panels = PanelsTogether(w.dtype, records, tiles);
   }

@@ -81,8 +81,7 @@ void StoreQuantRow(DType dtype, void* panel, int64_t lane,
 void DequantizeRow(DType dtype, const void* matrix, int64_t n, int64_t k,
                    float* row) {
   const int64_t records = QuantRecords(k);
-  const int64_t panel_bytes =
-      QuantScaleOffset(dtype, records) + kQuantPanelScaleBytes;
+  const int64_t panel_bytes = QuantPanelSize(dtype, records);
   const auto* panel =
       static_cast<const uint8_t*>(matrix) + n / kQuantPanelRows * panel_bytes;
   const int64_t lane = n % kQuantPanelRows;

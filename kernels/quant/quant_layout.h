@@ -64,6 +64,11 @@ constexpr int64_t QuantScaleOffset(DType dtype, int64_t records) {
   return records * QuantRecordBytes(dtype);
 }
 
+// Bytes of a panel of `records` records, which some memory holds.
+constexpr int64_t QuantPanelSize(DType dtype, int64_t records) {
+  return QuantScaleOffset(dtype, records) + kQuantPanelScaleBytes;
+}
+
 // Bytes of one panel, and of a whole [n][k] matrix; nothing for sizes below 1
 // and those whose bytes no size_t holds: sizes may come from a hostile file.
 std::optional<size_t> QuantPanelBytes(DType dtype, int64_t k);

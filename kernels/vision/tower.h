@@ -41,6 +41,7 @@ class VisionTower {
   ~VisionTower();
 
   const VisionConfig& config() const { return weights_->config; }
+  const VisionWeights& weights() const { return *weights_; }
 
   // Begins with another image, whatever became of the one before.
   //   image  [height][width][3] in [0, 1]; must stay until Step says false

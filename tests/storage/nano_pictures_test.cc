@@ -2,7 +2,6 @@
 // (tests/goldens/nano, in float64).
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "storage/safetensors.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/vision_golden.h"
 
 namespace lapidary {
 namespace {
@@ -35,19 +35,6 @@ std::vector<std::string> Pictures(const Json& messages) {
     }
   }
   return files;
-}
-
-// f32 [pictures][tokens][width].
-std::vector<float> Golden(const SafetensorsFile& file,
-                          const std::string& name) {
-  for (const SafetensorsEntry& entry : file.entries()) {
-    if (entry.name != name) continue;
-    std::vector<float> values(entry.elements());
-    std::memcpy(values.data(), file.file().data() + entry.offset, entry.bytes);
-    return values;
-  }
-  ADD_FAILURE() << "no golden " << name;
-  return {};
 }
 
 TEST(NanoPictures, SoftTokens_EqualHuggingFace) {
@@ -70,7 +57,8 @@ TEST(NanoPictures, SoftTokens_EqualHuggingFace) {
   for (const auto& [name, each] : json->at("cases").items()) {
     const std::vector<std::string> files = Pictures(each.at("messages"));
     if (files.empty()) continue;
-    const std::vector<float> want = Golden(**goldens, name + ".image");
+    const std::vector<float> want =
+        ReadGoldenValues(**goldens, name + ".image");
     size_t at = 0;
     for (const std::string& file : files) {
       const auto image = DecodeImage(

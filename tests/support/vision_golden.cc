@@ -20,8 +20,10 @@ constexpr char kNano[] = "deploy/models/nano";
 // FNV-1a of "image".
 constexpr uint32_t kImageNumber = 0xB35135FAu;
 
-std::vector<float> ReadValues(const SafetensorsFile& file,
-                              const std::string& name) {
+}  // namespace
+
+std::vector<float> ReadGoldenValues(const SafetensorsFile& file,
+                                    const std::string& name) {
   for (const SafetensorsEntry& entry : file.entries()) {
     if (entry.name != name) continue;
     std::vector<float> values(entry.elements());
@@ -31,8 +33,6 @@ std::vector<float> ReadValues(const SafetensorsFile& file,
   ADD_FAILURE() << "no golden " << name;
   return {};
 }
-
-}  // namespace
 
 VisionGolden ReadVisionGolden(const std::string& name) {
   const std::string folder = absl::StrCat(kFolder, "/", name, "/");
@@ -46,7 +46,7 @@ VisionGolden ReadVisionGolden(const std::string& name) {
   }
   const auto file = SafetensorsFile::Open(folder + "values.safetensors");
   EXPECT_TRUE(file.ok()) << file.status();
-  golden.hard_tokens = ReadValues(**file, "hard_tokens");
+  golden.hard_tokens = ReadGoldenValues(**file, "hard_tokens");
   for (const Json& entry : json->at("cases")) {
     VisionCase& read = golden.cases.emplace_back();
     read.height = entry.at("height");
@@ -57,8 +57,8 @@ VisionGolden ReadVisionGolden(const std::string& name) {
     read.features_rms = entry.at("rms")[0];
     read.soft_tokens_rms = entry.at("rms")[1];
     const std::string key = absl::StrCat(read.height, "x", read.width);
-    read.features = ReadValues(**file, key + ".features");
-    read.soft_tokens = ReadValues(**file, key + ".soft_tokens");
+    read.features = ReadGoldenValues(**file, key + ".features");
+    read.soft_tokens = ReadGoldenValues(**file, key + ".soft_tokens");
     for (const auto& [block, values] : entry.at("blocks").items()) {
       read.blocks[block] = {values[0], values[1]};
     }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/tensor.h"
 #include "kernels/vision/weights.h"
+#include "storage/safetensors.h"
 #include "tests/support/tiny_model.h"
 
 namespace lapidary {
@@ -40,6 +41,10 @@ struct VisionGolden {
   std::vector<float> hard_tokens;  // of hard tokens 0 and 1
   std::vector<VisionCase> cases;
 };
+
+// The f32 tensor of that name; the test fails if there is none.
+std::vector<float> ReadGoldenValues(const SafetensorsFile& file,
+                                    const std::string& name);
 
 VisionGolden ReadVisionGolden(const std::string& name);
 

@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/simd/channel_ops.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "kernels/simd/for_each_vector-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -18,17 +19,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
 using One = hn::CappedTag<float, 1>;
-
-// Calls body(tag, i) for whole vectors, then for the single elements that are
-// left: no read past the end.
-template <class Body>
-HWY_INLINE void ForEachVector(int64_t n, const Body& body) {
-  const F d;
-  const int64_t lanes = hn::Lanes(d);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  for (; i < n; ++i) body(One(), i);
-}
 
 // Rounds to bf16, to nearest even; a NaN stays one.
 template <class D, class V>

@@ -13,6 +13,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/simd/for_each_vector-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -22,18 +23,6 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
-using One = hn::CappedTag<float, 1>;
-
-// Calls body(tag, i) for whole vectors, then for the single elements that are
-// left: no read past the end.
-template <class Body>
-HWY_INLINE void ForEachVector(int64_t n, const Body& body) {
-  const F d;
-  const int64_t lanes = hn::Lanes(d);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) body(d, i);
-  for (; i < n; ++i) body(One(), i);
-}
 
 float DotTarget(const float* a, const float* b, int64_t n) {
   const F d;

@@ -11,24 +11,11 @@
 
 #include "absl/status/statusor.h"
 #include "actors/messages.h"
+#include "actors/served_model.h"
 #include "proto/lapidary/v1/lapidary.pb.h"
 #include "storage/model_config.h"
-#include "storage/tokenizer.h"
 
 namespace lapidary {
-
-// What requests are checked against.
-struct ServedModel {
-  std::string name;
-  std::string folder;
-  ModelConfig config;
-  // Null for a model packed without one: it speaks token ids alone.
-  std::shared_ptr<const Tokenizer> tokenizer;
-  size_t max_text_bytes = size_t{1} << 20;
-  // Why image parts are refused; empty where a vision actor takes them.
-  std::string no_images;
-  int32_t default_max_tokens = 1024;
-};
 
 inline constexpr int32_t kMaxTopLogprobs = 64;
 inline constexpr int kMaxStopStrings = 16;

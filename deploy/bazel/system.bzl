@@ -119,6 +119,32 @@ cc_library(
     linkopts = ["-lgif"],
 )
 
+# Sound: WAV, FLAC, Ogg and MP3 by one library, resampling, and kissfft.hh, a
+# template of any precision.
+cc_library(
+    name = "sndfile",
+    defines = _PACKAGES,
+    linkopts = ["-lsndfile"],
+)
+
+cc_library(
+    name = "soxr",
+    defines = _PACKAGES,
+    linkopts = ["-lsoxr"],
+)
+
+cc_library(
+    name = "kissfft",
+    defines = _PACKAGES,
+)
+
+# Media that a request names by URL.
+cc_library(
+    name = "curl",
+    defines = _PACKAGES,
+    linkopts = ["-lcurl"],
+)
+
 cc_library(
     name = "xxhash",
     defines = _PACKAGES,

@@ -54,49 +54,71 @@ HWY_INLINE int32_t EncodeBlock(const float* x, float inverse, int8_t* codes) {
   return hn::GetLane(hn::SumOfLanes(di, sum));
 }
 
-// Quantises one record and lays it between its neighbours' of the tile.
-//   out  the row's place in the tile's record
-void QuantizeRecord(const float* x, int64_t tile_rows, std::byte* out) {
+// Quantises one record of a row and lays it between its neighbours' of the
+// tile.
+//   tile  the tile's record
+template <TileLayout kLayout>
+void QuantizeRecord(const float* x, int64_t row, int64_t tile_rows,
+                    std::byte* tile) {
   const int32_t bits = MaxMagnitudeBits(x);
   float peak;
   std::memcpy(&peak, &bits, sizeof(peak));
   HWY_ALIGN int8_t codes[kQuantRecordDepth] = {};
   float scale = 0;
-  int32_t numbers[1 + kQuantRecordBlocks] = {};  // start, sums
+  int32_t start = 0;
+  int32_t sums[kQuantRecordBlocks] = {};
   if (!(peak <= std::numeric_limits<float>::max())) {
     scale = std::numeric_limits<float>::quiet_NaN();
   } else if (peak >= kTiny) {
     scale = peak / 127.0f;
     for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
       const int64_t first = block * kQuantBlock;
-      const int32_t sum = EncodeBlock(x + first, 127.0f / peak, codes + first);
-      numbers[1 + block] = sum;
-      numbers[0] -= 128 * sum;
+      sums[block] = EncodeBlock(x + first, 127.0f / peak, codes + first);
+      start -= 128 * sums[block];
     }
   }
-  for (int64_t quad = 0; quad < kQuantRecordDepth / 4; ++quad) {
-    std::memcpy(out + quad * tile_rows * 4, codes + quad * 4, 4);
+  if (kLayout == TileLayout::kRows) {
+    std::memcpy(tile + QuadOffset(kLayout, tile_rows, row, 0), codes,
+                sizeof(codes));
+  } else {
+    for (int64_t quad = 0; quad < kQuantRecordDepth / 4; ++quad) {
+      std::memcpy(tile + QuadOffset(kLayout, tile_rows, row, quad),
+                  codes + quad * 4, 4);
+    }
   }
-  out += tile_rows * kQuantRecordDepth;
-  std::memcpy(out, &scale, sizeof(scale));
-  for (const int32_t& number : numbers) {
-    out += tile_rows * 4;
-    std::memcpy(out, &number, sizeof(number));
+  std::memcpy(tile + ScaleOffset(tile_rows, row), &scale, sizeof(scale));
+  std::memcpy(tile + StartOffset(tile_rows, row), &start, sizeof(start));
+  for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
+    std::memcpy(tile + SumOffset(tile_rows, row, block), &sums[block],
+                sizeof(sums[block]));
   }
 }
 
-//   out  the row's place in the tile
-void QuantizeRow(const float* x, int64_t k, int64_t tile_rows, std::byte* out) {
+template <TileLayout kLayout>
+void QuantizeRow(const float* x, int64_t k, int64_t row, int64_t tile_rows,
+                 std::byte* tile) {
   const int64_t record_bytes = tile_rows * kTileRecordRowBytes;
   int64_t i = 0;
   for (; i + kQuantRecordDepth <= k; i += kQuantRecordDepth) {
-    QuantizeRecord(x + i, tile_rows, out);
-    out += record_bytes;
+    QuantizeRecord<kLayout>(x + i, row, tile_rows, tile);
+    tile += record_bytes;
   }
   if (i < k) {
     HWY_ALIGN float padded[kQuantRecordDepth] = {};
     std::memcpy(padded, x + i, (k - i) * sizeof(float));
-    QuantizeRecord(padded, tile_rows, out);
+    QuantizeRecord<kLayout>(padded, row, tile_rows, tile);
+  }
+}
+
+// Quantises one row.
+//   row   of the tile
+//   tile  what its rows share
+void QuantizeTileRow(TileLayout layout, const float* x, int64_t k, int64_t row,
+                     int64_t tile_rows, std::byte* tile) {
+  if (layout == TileLayout::kRows) {
+    QuantizeRow<TileLayout::kRows>(x, k, row, tile_rows, tile);
+  } else {
+    QuantizeRow<TileLayout::kQuads>(x, k, row, tile_rows, tile);
   }
 }
 
@@ -107,9 +129,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lapidary::kernels {
 
-HWY_EXPORT(QuantizeRow);
+HWY_EXPORT(QuantizeTileRow);
 
-void QuantRows::Quantize(ConstMatrixView x) {
+void QuantRows::Quantize(ConstMatrixView x, const ProductKernels& kernels) {
   rows_ = x.rows;
   k_ = x.cols;
   auto* tiles_data = scratch_.Room<std::byte>(rows_ * RowBytes());
@@ -117,11 +139,9 @@ void QuantRows::Quantize(ConstMatrixView x) {
     // Row r is in the last tile that begins at or before it.
     const int64_t index = ((row + 1) * tiles() - 1) / rows_;
     const int64_t first = FirstRow(index);
-    const int64_t tile_rows = FirstRow(index + 1) - first;
-    const int64_t in_tile = row - first;
-    // All that is a row's begins four bytes after its neighbour's.
-    std::byte* out = tiles_data + first * RowBytes() + in_tile * 4;
-    HWY_DYNAMIC_DISPATCH(QuantizeRow)(x.row(row), k_, tile_rows, out);
+    HWY_DYNAMIC_DISPATCH(QuantizeTileRow)
+    (kernels.layout, x.row(row), k_, row - first, FirstRow(index + 1) - first,
+     tiles_data + first * RowBytes());
   });
 }
 

@@ -11,40 +11,19 @@
 // Where there is an infinity or a NaN the scale is NaN, which shows in every
 // output.
 //
-// Rows lie in tiles of at most 16, whose records follow one another:
-//
-//   tile    [records of the row][record]
-//   record  codes   s8   [32 quads of k][rows of the tile][4 k]
-//           scales  f32  [rows of the tile]
-//           starts  s32  [rows of the tile]            -128 Σ codes
-//           sums    s32  [4 blocks][rows of the tile]  Σ codes of the block
-//
-// so that a kernel for a given number of rows reads all it needs from one
-// pointer with constant offsets. A start is what a dot product starts at where
-// weights are stored as w + 128.
+// Their order in memory is that of activation_tile.h.
 #ifndef LAPIDARY_KERNELS_QUANT_ACTIVATIONS_H_
 #define LAPIDARY_KERNELS_QUANT_ACTIVATIONS_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/quant/quantized_row.h"
+#include "kernels/quant/activation_tile.h"
+#include "kernels/quant/product_kernels.h"
 #include "kernels/scratch.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels {
-
-inline constexpr int64_t kMaxTileRows = 16;
-
-// Bytes of a record, for each row of its tile.
-inline constexpr int64_t kTileRecordRowBytes =
-    kQuantRecordDepth + sizeof(float) +
-    (1 + kQuantRecordBlocks) * int64_t{sizeof(int32_t)};
-
-// Bytes of a row of k activations.
-constexpr int64_t QuantActivationBytes(int64_t k) {
-  return QuantRecords(k) * kTileRecordRowBytes;
-}
 
 class QuantRows {
  public:
@@ -54,9 +33,10 @@ class QuantRows {
     const std::byte* data = nullptr;
   };
 
-  // Quantises all rows, by all threads. Reuses the memory of the last call.
-  // Numbers whose largest is below 1e-30 become zeros.
-  void Quantize(ConstMatrixView x);
+  // Quantises all rows, by all threads, as `kernels` read them. Reuses the
+  // memory of the last call. Numbers whose largest is below 1e-30 become zeros.
+  void Quantize(ConstMatrixView x,
+                const ProductKernels& kernels = ProductKernelsInUse());
 
   int64_t rows() const { return rows_; }
   int64_t k() const { return k_; }

@@ -48,21 +48,19 @@ void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
   }
   const TileKernel multiply =
       panels.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
-  const int64_t panel_bytes = QuantPanelSize(panels.dtype, panels.records);
+  TileProduct p;
+  p.panels = panels.data;
+  p.panel_count = panels.count;
+  p.records = panels.records;
+  p.out_stride = outputs.cols;
+  const int64_t column = panels.first * kQuantPanelRows;
+  p.columns = std::min(panels.count * kQuantPanelRows, panels.n - column);
   for (int64_t t = 0; t < x.tiles(); ++t) {
     const QuantRows::Tile tile = x.tile(t);
-    for (int64_t i = 0; i < panels.count; ++i) {
-      const int64_t column = (panels.first + i) * kQuantPanelRows;
-      TileProduct p;
-      p.panel = panels.data + i * panel_bytes;
-      p.records = panels.records;
-      p.tile = tile.data;
-      p.tile_rows = tile.rows;
-      p.out = outputs.row(tile.first_row) + column;
-      p.out_stride = outputs.cols;
-      p.columns = std::min(kQuantPanelRows, panels.n - column);
-      multiply(p);
-    }
+    p.tile = tile.data;
+    p.tile_rows = tile.rows;
+    p.out = outputs.row(tile.first_row) + column;
+    multiply(p);
   }
 }
 

@@ -1,7 +1,6 @@
 #include "kernels/quant/product.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "absl/container/inlined_vector.h"
 #include "kernels/parallel.h"
@@ -13,12 +12,6 @@ namespace {
 
 // What an idle thread reads ahead of a product: half of an L2 cache.
 constexpr int64_t kExpectedBytes = 512 << 10;
-
-std::atomic<const ProductKernels*>& InUse() {
-  static std::atomic<const ProductKernels*> kernels{
-      UsableProductKernels().front()};
-  return kernels;
-}
 
 // A matrix cut into chunks of whole panels.
 struct Chunks {
@@ -113,8 +106,6 @@ bool ProductSelfTest() {
   for (int64_t i = 0; i < kRows * kK; ++i) {
     inputs[i] = static_cast<float>(i * 5 % 11 - 5);
   }
-  QuantRows x;
-  x.Quantize({inputs.data(), kRows, kK});
   for (const DType dtype : {DType::kInt8, DType::kInt4}) {
     std::vector<uint8_t> matrix(*QuantMatrixBytes(dtype, kN, kK));
     const size_t panel_bytes = *QuantPanelBytes(dtype, kK);
@@ -132,29 +123,18 @@ bool ProductSelfTest() {
                     n % kQuantPanelRows, row);
     }
     const QuantMatrix w{dtype, kN, kK, matrix.data()};
-    std::vector<float> in_use(kRows * kN), portable(kRows * kN);
-    MultiplyBy(ProductKernelsInUse(), x, {{w, {in_use.data(), kRows, kN}}});
-    MultiplyBy(*PortableProductKernels(), x,
-               {{w, {portable.data(), kRows, kN}}});
-    if (in_use != portable) return false;
+    const auto product = [&](const ProductKernels& kernels) {
+      QuantRows x;
+      x.Quantize({inputs.data(), kRows, kK}, kernels);
+      std::vector<float> outputs(kRows * kN);
+      MultiplyBy(kernels, x, {{w, {outputs.data(), kRows, kN}}});
+      return outputs;
+    };
+    if (product(ProductKernelsInUse()) != product(*PortableProductKernels())) {
+      return false;
+    }
   }
   return true;
-}
-
-std::vector<const ProductKernels*> UsableProductKernels() {
-  std::vector<const ProductKernels*> usable;
-  for (const ProductKernels* kernels :
-       {Avx512VnniProductKernels(), Avx2ProductKernels(),
-        PortableProductKernels()}) {
-    if (kernels != nullptr) usable.push_back(kernels);
-  }
-  return usable;
-}
-
-const ProductKernels& ProductKernelsInUse() { return *InUse(); }
-
-void UseProductKernelsForTest(const ProductKernels* kernels) {
-  InUse() = kernels;
 }
 
 }  // namespace lapidary::kernels

@@ -11,7 +11,6 @@
 #define LAPIDARY_KERNELS_QUANT_PRODUCT_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/types/span.h"
 #include "kernels/quant/activations.h"
@@ -49,13 +48,6 @@ void ExpectQuantMatMulAll(absl::Span<const QuantMatrix> weights);
 // Multiplies a small matrix of each dtype by the kernels in use and by the
 // portable ones; false if they differ.
 bool ProductSelfTest();
-
-// The kernels in use: the fastest that this CPU has, chosen once.
-const ProductKernels& ProductKernelsInUse();
-
-// All that this CPU has, the fastest first, and a way to use another.
-std::vector<const ProductKernels*> UsableProductKernels();
-void UseProductKernelsForTest(const ProductKernels* kernels);
 
 }  // namespace lapidary::kernels
 

@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "kernels/quant/activations.h"
+#include "kernels/quant/activation_tile.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/quant/quant_layout.h"
 
@@ -104,10 +104,7 @@ LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* record, int64_t block,
   if constexpr (kType == DType::kInt8) {
     return DotInt8(codes, of_block, tile_rows * kQuadBytes);
   } else {
-    constexpr int64_t kNumbersBeforeSums = 2;
-    const std::byte* sums =
-        x + kQuantRecordDepth * tile_rows +
-        (kNumbersBeforeSums + block) * tile_rows * kQuadBytes;
+    const std::byte* sums = x + SumOffset(tile_rows, 0, block);
     return DotInt4(
         codes, record + QuantCodeBytes(kType) + block * kQuantPanelRows + lane,
         of_block, tile_rows * kQuadBytes, Broadcast(sums));
@@ -116,14 +113,15 @@ LAPIDARY_AVX2_INLINE __m256i Dot(const std::byte* record, int64_t block,
 
 // Rows [first, first + kCount) of the tile. The sums stay in registers.
 template <DType kType, int kCount>
-LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
+LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, const PanelProduct& by,
+                                int64_t first) {
   __m256 sums[kCount][kVectors];
 #pragma GCC unroll 4
   for (auto& row : sums) {
     for (__m256& sum : row) sum = _mm256_setzero_ps();
   }
   const std::byte* x = p.tile + first * kQuadBytes;
-  const std::byte* record = p.panel;
+  const std::byte* record = by.panel;
   for (int64_t r = 0; r < p.records; ++r, record += QuantRecordBytes(kType)) {
     for (int64_t at = 0; at < QuantRecordBytes(kType); at += 64) {
       _mm_prefetch(record + kPrefetchBytes + at, _MM_HINT_T0);
@@ -140,7 +138,7 @@ LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
         }
       }
     }
-    const std::byte* scales = x + kQuantRecordDepth * p.tile_rows;
+    const std::byte* scales = x + ScaleOffset(p.tile_rows, 0);
     for (int i = 0; i < kCount; ++i) {
       const __m256 scale =
           _mm256_castsi256_ps(Broadcast(scales + i * kQuadBytes));
@@ -160,19 +158,24 @@ LAPIDARY_AVX2 void MultiplyRows(const TileProduct& p, int64_t first) {
           row + v * kLanes,
           _mm256_mul_ps(sums[i][v], _mm256_loadu_ps(scales + v * kLanes)));
     }
-    std::memcpy(p.out + (first + i) * p.out_stride, row,
-                p.columns * sizeof(float));
+    std::memcpy(by.out + (first + i) * p.out_stride, row,
+                by.columns * sizeof(float));
   }
 }
 
 template <DType kType>
 void Multiply(const TileProduct& p) {
-  int64_t row = 0;
-  for (; row + 4 <= p.tile_rows; row += 4) MultiplyRows<kType, 4>(p, row);
-  for (; row < p.tile_rows; ++row) MultiplyRows<kType, 1>(p, row);
+  const int64_t panel_bytes = QuantPanelSize(kType, p.records);
+  for (int64_t i = 0; i < p.panel_count; ++i) {
+    const PanelProduct by = PanelOf(p, i, panel_bytes);
+    int64_t row = 0;
+    for (; row + 4 <= p.tile_rows; row += 4) MultiplyRows<kType, 4>(p, by, row);
+    for (; row < p.tile_rows; ++row) MultiplyRows<kType, 1>(p, by, row);
+  }
 }
 
-constexpr ProductKernels kKernels = {"AVX2", Multiply<DType::kInt8>,
+constexpr ProductKernels kKernels = {"AVX2", TileLayout::kQuads,
+                                     Multiply<DType::kInt8>,
                                      Multiply<DType::kInt4>, nullptr};
 
 }  // namespace

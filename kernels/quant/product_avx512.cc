@@ -5,12 +5,14 @@
 // bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#include "kernels/quant/product_avx512.h"
+
 #include <immintrin.h>
 
 #include <cstring>
 #include <utility>
 
-#include "kernels/quant/activations.h"
+#include "kernels/quant/activation_tile.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/quant/quant_layout.h"
 
@@ -140,15 +142,16 @@ LAPIDARY_VNNI_INLINE void LoadQuads(const Block& block, int half,
   }
 }
 
-template <int kRows>
+// Adds a quad, the one so far into its record, to the dot products.
+template <TileLayout kLayout, int kRows>
 LAPIDARY_VNNI_INLINE void AddQuad(int quad, __m512i weights, const std::byte* x,
                                   __m512i* dots) {
   constexpr int kChains = Chains(kRows);
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
     __m512i& dot = dots[row * kChains + quad % kChains];
-    dot = _mm512_dpbusd_epi32(dot, weights,
-                              Broadcast(x + (quad * kRows + row) * kQuadBytes));
+    dot = _mm512_dpbusd_epi32(
+        dot, weights, Broadcast(x + QuadOffset(kLayout, kRows, row, quad)));
   }
 }
 
@@ -156,20 +159,23 @@ LAPIDARY_VNNI_INLINE void AddQuad(int quad, __m512i weights, const std::byte* x,
 // place of its own one by one: decoded while there are others to multiply, they
 // keep nothing waiting. In int8 there is nothing to decode, and loads come in
 // time by themselves.
-//   x      the block's codes in the tile
+//   x      the tile's record
 //   quads  [8]  int4: the block's weights, and then the next one's
 //   dots   [rows][chains]
-template <DType kType, int kRows>
+template <TileLayout kLayout, DType kType, int kRows, int kBlock>
 LAPIDARY_VNNI_INLINE void AddBlock(const std::byte* x, const Block& block,
                                    const Block& next, __m512i* quads,
                                    __m512i* dots) {
+  constexpr int kFirst = kBlock * kQuads;
 #pragma GCC unroll 4
   for (int half = 0; half < kQuads / 2; ++half) {
+    constexpr int kOther = kQuads / 2;
     if constexpr (kType == DType::kInt8) {
       LoadQuads<kType, kRows>(block, half, quads);
     }
-    AddQuad<kRows>(half, quads[half], x, dots);
-    AddQuad<kRows>(half + kQuads / 2, quads[half + kQuads / 2], x, dots);
+    AddQuad<kLayout, kRows>(kFirst + half, quads[half], x, dots);
+    AddQuad<kLayout, kRows>(kFirst + half + kOther, quads[half + kOther], x,
+                            dots);
     if constexpr (kType == DType::kInt4) {
       LoadQuads<kType, kRows>(next, half, quads);
     }
@@ -200,19 +206,16 @@ LAPIDARY_VNNI_INLINE Grids GridsOf(const std::byte* record) {
 //   grids  the record's, and then the next one's
 //   quads  int4: the weights of the record's first block, and then of the
 //          next's
-template <DType kType, int kRows>
+template <TileLayout kLayout, DType kType, int kRows>
 LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
                                     const std::byte* next, const std::byte* x,
                                     Grids* grids, __m512i* quads,
                                     __m512* sums) {
   constexpr int kChains = Chains(kRows);
-  constexpr int64_t kBlockBytes = kRows * kQuantBlock;
-  const std::byte* scales = x + kRows * kQuantRecordDepth;
-  const std::byte* starts = scales + kRows * kQuadBytes;
   __m512i dots[kRows * kChains];
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
-    dots[row * kChains] = Broadcast(starts + row * kQuadBytes);
+    dots[row * kChains] = Broadcast(x + StartOffset(kRows, row));
 #pragma GCC unroll 4
     for (int chain = 1; chain < kChains; ++chain) {
       dots[row * kChains + chain] = _mm512_setzero_si512();
@@ -220,14 +223,14 @@ LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
   }
   const Block b0 = BlockOf<kType, 0>(record, *grids);
   const Block b1 = BlockOf<kType, 1>(record, *grids);
-  AddBlock<kType, kRows>(x, b0, b1, quads, dots);
+  AddBlock<kLayout, kType, kRows, 0>(x, b0, b1, quads, dots);
   const Block b2 = BlockOf<kType, 2>(record, *grids);
-  AddBlock<kType, kRows>(x + kBlockBytes, b1, b2, quads, dots);
+  AddBlock<kLayout, kType, kRows, 1>(x, b1, b2, quads, dots);
   const Block b3 = BlockOf<kType, 3>(record, *grids);
-  AddBlock<kType, kRows>(x + 2 * kBlockBytes, b2, b3, quads, dots);
+  AddBlock<kLayout, kType, kRows, 2>(x, b2, b3, quads, dots);
   *grids = GridsOf<kType, kRows>(next);
-  AddBlock<kType, kRows>(x + 3 * kBlockBytes, b3,
-                         BlockOf<kType, 0>(next, *grids), quads, dots);
+  AddBlock<kLayout, kType, kRows, 3>(x, b3, BlockOf<kType, 0>(next, *grids),
+                                     quads, dots);
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
     __m512i dot = dots[row * kChains];
@@ -237,54 +240,63 @@ LAPIDARY_VNNI_INLINE void AddRecord(const std::byte* record,
     }
     sums[row] = _mm512_fmadd_ps(
         _mm512_cvtepi32_ps(dot),
-        _mm512_set1_ps(Read<float>(scales + row * kQuadBytes)), sums[row]);
+        _mm512_set1_ps(Read<float>(x + ScaleOffset(kRows, row))), sums[row]);
   }
 }
 
-template <DType kType, int kRows>
-LAPIDARY_VNNI void MultiplyTile(const TileProduct& p) {
+template <TileLayout kLayout, DType kType, int kRows>
+LAPIDARY_VNNI_INLINE void MultiplyPanel(const TileProduct& p,
+                                        const PanelProduct& by) {
   constexpr int64_t kRecordBytes = QuantRecordBytes(kType);
   __m512 sums[kRows];
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) sums[row] = _mm512_setzero_ps();
-  Grids grids = GridsOf<kType, kRows>(p.panel);
+  Grids grids = GridsOf<kType, kRows>(by.panel);
   __m512i quads[kQuads];
   if constexpr (kType == DType::kInt4) {
 #pragma GCC unroll 4
     for (int half = 0; half < kQuads / 2; ++half) {
-      LoadQuads<kType, kRows>(BlockOf<kType, 0>(p.panel, grids), half, quads);
+      LoadQuads<kType, kRows>(BlockOf<kType, 0>(by.panel, grids), half, quads);
     }
   }
-  const std::byte* record = p.panel;
+  const std::byte* record = by.panel;
   const std::byte* x = p.tile;
   for (int64_t r = 0; r < p.records; ++r) {
     // After the last, anything that can be read.
     const std::byte* next = r + 1 < p.records ? record + kRecordBytes : record;
-    AddRecord<kType, kRows>(record, next, x, &grids, quads, sums);
+    AddRecord<kLayout, kType, kRows>(record, next, x, &grids, quads, sums);
     record += kRecordBytes;
     x += kRows * kTileRecordRowBytes;
   }
   // The records' end is where the scales are.
   const __m512 scales = _mm512_loadu_ps(record);
-  const auto columns = static_cast<__mmask16>((1u << p.columns) - 1);
+  const auto columns = static_cast<__mmask16>((1u << by.columns) - 1);
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {
-    _mm512_mask_storeu_ps(p.out + row * p.out_stride, columns,
+    _mm512_mask_storeu_ps(by.out + row * p.out_stride, columns,
                           _mm512_mul_ps(sums[row], scales));
   }
 }
 
+template <TileLayout kLayout, DType kType, int kRows>
+LAPIDARY_VNNI void MultiplyTile(const TileProduct& p) {
+  const int64_t panel_bytes = QuantPanelSize(kType, p.records);
+  for (int64_t i = 0; i < p.panel_count; ++i) {
+    MultiplyPanel<kLayout, kType, kRows>(p, PanelOf(p, i, panel_bytes));
+  }
+}
+
 // One function for each number of rows.
-template <DType kType, int... kIndices>
+template <TileLayout kLayout, DType kType, int... kIndices>
 void Dispatch(const TileProduct& p, std::integer_sequence<int, kIndices...>) {
   static constexpr TileKernel kByRows[] = {
-      MultiplyTile<kType, kIndices + 1>...};
+      MultiplyTile<kLayout, kType, kIndices + 1>...};
   kByRows[p.tile_rows - 1](p);
 }
 
-template <DType kType>
+template <TileLayout kLayout, DType kType>
 void Multiply(const TileProduct& p) {
-  Dispatch<kType>(p, std::make_integer_sequence<int, kMaxTileRows>());
+  Dispatch<kLayout, kType>(p, std::make_integer_sequence<int, kMaxTileRows>());
 }
 
 template <int kBlock>
@@ -303,31 +315,51 @@ LAPIDARY_VNNI_INLINE void DecodeBlock(const std::byte* record,
   }
 }
 
-LAPIDARY_VNNI void DecodePanel(const std::byte* panel, int64_t records,
-                               std::byte* out) {
-  for (int64_t r = 0; r < records; ++r) {
-    const Grids grids = GridsOf<DType::kInt4, kMaxTileRows>(panel);
-    DecodeBlock<0>(panel, grids, out);
-    DecodeBlock<1>(panel, grids, out);
-    DecodeBlock<2>(panel, grids, out);
-    DecodeBlock<3>(panel, grids, out);
-    panel += QuantRecordBytes(DType::kInt4);
+LAPIDARY_VNNI void DecodeRecords(const std::byte* records, int64_t count,
+                                 std::byte* out) {
+  for (int64_t r = 0; r < count; ++r) {
+    const Grids grids = GridsOf<DType::kInt4, kMaxTileRows>(records);
+    DecodeBlock<0>(records, grids, out);
+    DecodeBlock<1>(records, grids, out);
+    DecodeBlock<2>(records, grids, out);
+    DecodeBlock<3>(records, grids, out);
+    records += QuantRecordBytes(DType::kInt4);
     out += QuantRecordBytes(DType::kInt8);
   }
-  std::memcpy(out, panel, kQuantPanelScaleBytes);
 }
 
-constexpr ProductKernels kKernels = {"AVX-512 VNNI", Multiply<DType::kInt8>,
-                                     Multiply<DType::kInt4>, DecodePanel};
+void DecodePanel(const std::byte* panel, int64_t records, std::byte* out) {
+  DecodeRecords(panel, records, out);
+  std::memcpy(out + QuantScaleOffset(DType::kInt8, records),
+              panel + QuantScaleOffset(DType::kInt4, records),
+              kQuantPanelScaleBytes);
+}
+
+template <TileLayout kLayout>
+constexpr ProductKernels kKernels = {
+    "AVX-512 VNNI", kLayout, Multiply<kLayout, DType::kInt8>,
+    Multiply<kLayout, DType::kInt4>, DecodePanel};
+
+bool Usable() {
+  return __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+}
 
 }  // namespace
 
 const ProductKernels* Avx512VnniProductKernels() {
-  const bool have = __builtin_cpu_supports("avx512f") &&
-                    __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("avx512vl") &&
-                    __builtin_cpu_supports("avx512vnni");
-  return have ? &kKernels : nullptr;
+  return Usable() ? &kKernels<TileLayout::kQuads> : nullptr;
+}
+
+const ProductKernels* Avx512VnniRowKernels() {
+  return Usable() ? &kKernels<TileLayout::kRows> : nullptr;
+}
+
+void DecodeRecordsAvx512(const std::byte* records, int64_t count,
+                         std::byte* out) {
+  DecodeRecords(records, count, out);
 }
 
 }  // namespace lapidary::kernels

@@ -1,5 +1,5 @@
-// The inner loop of the integer product, once for each instruction set: one
-// panel of weights times one tile of activations.
+// The inner loop of the integer product, once for each instruction set: a few
+// panels of weights times one tile of activations.
 //
 // All compute the same numbers to the bit. For each output row and activation
 // row, over the records of 128 k in ascending order from sum = 0:
@@ -12,20 +12,41 @@
 #ifndef LAPIDARY_KERNELS_QUANT_PRODUCT_KERNELS_H_
 #define LAPIDARY_KERNELS_QUANT_PRODUCT_KERNELS_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include "kernels/quant/activation_tile.h"
+#include "kernels/quant/quant_layout.h"
 
 namespace lapidary::kernels {
 
 struct TileProduct {
-  const std::byte* panel = nullptr;  // as quant_layout.h
+  const std::byte* panels = nullptr;  // as quant_layout.h, one after the other
+  int64_t panel_count = 0;
   int64_t records = 0;
-  const std::byte* tile = nullptr;  // as activations.h
+  const std::byte* tile = nullptr;  // as activation_tile.h
   int64_t tile_rows = 0;
-  float* out = nullptr;  // [tile_rows][columns], rows out_stride apart
+  // [tile_rows][columns], rows out_stride apart. The last panel may be padded:
+  // columns is at most 16 · panel_count and above 16 · (panel_count - 1).
+  float* out = nullptr;
   int64_t out_stride = 0;
-  int64_t columns = 0;  // 1 … 16: rows of the panel that are not padding
+  int64_t columns = 0;
 };
+
+// One of its panels.
+struct PanelProduct {
+  const std::byte* panel = nullptr;
+  float* out = nullptr;
+  int64_t columns = 0;  // 1 … 16
+};
+inline PanelProduct PanelOf(const TileProduct& p, int64_t index,
+                            int64_t panel_bytes) {
+  const int64_t column = index * kQuantPanelRows;
+  return {p.panels + index * panel_bytes, p.out + column,
+          std::min(kQuantPanelRows, p.columns - column)};
+}
 
 using TileKernel = void (*)(const TileProduct& product);
 
@@ -35,17 +56,27 @@ using DecodeKernel = void (*)(const std::byte* panel, int64_t records,
 
 struct ProductKernels {
   const char* name;
+  TileLayout layout;  // of the tiles that they read
   TileKernel int8;
   TileKernel int4;
-  // Null where int4 tiles are as fast as int8 ones.
+  // For several tiles by the same panels. Null where int4 tiles are as fast as
+  // int8 ones.
   DecodeKernel decode_int4;
 };
 
 // Null where the CPU lacks the instructions.
+const ProductKernels* AmxProductKernels();
 const ProductKernels* Avx512VnniProductKernels();
 const ProductKernels* Avx2ProductKernels();
 // Always there.
 const ProductKernels* PortableProductKernels();
+
+// The kernels in use: the fastest that this CPU has, chosen once.
+const ProductKernels& ProductKernelsInUse();
+
+// All that this CPU has, the fastest first, and a way to use another.
+std::vector<const ProductKernels*> UsableProductKernels();
+void UseProductKernelsForTest(const ProductKernels* kernels);
 
 }  // namespace lapidary::kernels
 

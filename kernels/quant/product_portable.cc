@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/quant/activations.h"
+#include "kernels/quant/activation_tile.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/quant/quant_layout.h"
 
@@ -46,18 +46,19 @@ void LoadRecord(const std::byte* record, uint8_t (*quads)[kQuadBytes]) {
 }
 
 // Adds one record to a row's sums.
-//   at    the row's place in the tile's record
+//   tile  its record
 //   sums  [16]
-void AddRecord(const uint8_t (*quads)[kQuadBytes], const std::byte* at,
-               int64_t tile_rows, float* sums) {
-  const std::byte* numbers = at + tile_rows * kQuantRecordDepth;
-  const auto scale = Read<float>(numbers);
-  const auto start = Read<int32_t>(numbers + tile_rows * 4);
+void AddRecord(const uint8_t (*quads)[kQuadBytes], const std::byte* tile,
+               int64_t tile_rows, int64_t tile_row, float* sums) {
+  const auto scale = Read<float>(tile + ScaleOffset(tile_rows, tile_row));
+  const auto start = Read<int32_t>(tile + StartOffset(tile_rows, tile_row));
   int32_t dots[kQuantPanelRows];
   for (int32_t& dot : dots) dot = start;
   for (int64_t quad = 0; quad < kQuads; ++quad) {
     int8_t x[4];
-    std::memcpy(x, at + quad * tile_rows * 4, sizeof(x));
+    std::memcpy(
+        x, tile + QuadOffset(TileLayout::kQuads, tile_rows, tile_row, quad),
+        sizeof(x));
     for (int64_t row = 0; row < kQuantPanelRows; ++row) {
       const uint8_t* w = &quads[quad][row * 4];
       dots[row] += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
@@ -69,28 +70,37 @@ void AddRecord(const uint8_t (*quads)[kQuadBytes], const std::byte* at,
 }
 
 template <DType kType>
-void MultiplyTile(const TileProduct& p) {
+void MultiplyPanel(const TileProduct& p, const PanelProduct& by) {
   const int64_t tile_record_bytes = p.tile_rows * kTileRecordRowBytes;
   float sums[kMaxTileRows][kQuantPanelRows] = {};
   for (int64_t r = 0; r < p.records; ++r) {
     uint8_t quads[kQuads][kQuadBytes];
-    LoadRecord<kType>(p.panel + r * QuantRecordBytes(kType), quads);
+    LoadRecord<kType>(by.panel + r * QuantRecordBytes(kType), quads);
     for (int64_t row = 0; row < p.tile_rows; ++row) {
-      AddRecord(quads, p.tile + r * tile_record_bytes + row * 4, p.tile_rows,
+      AddRecord(quads, p.tile + r * tile_record_bytes, p.tile_rows, row,
                 sums[row]);
     }
   }
-  const std::byte* scales = p.panel + QuantScaleOffset(kType, p.records);
+  const std::byte* scales = by.panel + QuantScaleOffset(kType, p.records);
   for (int64_t row = 0; row < p.tile_rows; ++row) {
-    for (int64_t column = 0; column < p.columns; ++column) {
-      p.out[row * p.out_stride + column] =
+    for (int64_t column = 0; column < by.columns; ++column) {
+      by.out[row * p.out_stride + column] =
           sums[row][column] * Read<float>(scales + column * 4);
     }
   }
 }
 
-constexpr ProductKernels kKernels = {"portable", MultiplyTile<DType::kInt8>,
-                                     MultiplyTile<DType::kInt4>, nullptr};
+template <DType kType>
+void Multiply(const TileProduct& p) {
+  const int64_t panel_bytes = QuantPanelSize(kType, p.records);
+  for (int64_t i = 0; i < p.panel_count; ++i) {
+    MultiplyPanel<kType>(p, PanelOf(p, i, panel_bytes));
+  }
+}
+
+constexpr ProductKernels kKernels = {"portable", TileLayout::kQuads,
+                                     Multiply<DType::kInt8>,
+                                     Multiply<DType::kInt4>, nullptr};
 
 }  // namespace
 

@@ -27,13 +27,24 @@ T Read(const std::byte* at) {
   return value;
 }
 
-TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
+// Kernels that only say how they would have activations lie.
+constexpr ProductKernels kReaders[] = {
+    {"quads", TileLayout::kQuads, nullptr, nullptr, nullptr},
+    {"rows", TileLayout::kRows, nullptr, nullptr, nullptr}};
+
+// Where a record has the code of a row's k, by the layout's drawing.
+int64_t CodeAt(TileLayout layout, int64_t tile_rows, int64_t row, int64_t k) {
+  return layout == TileLayout::kRows ? row * 128 + k
+                                     : (k / 4 * tile_rows + row) * 4 + k % 4;
+}
+
+void ExpectAsDrawn(const ProductKernels& readers) {
   for (int64_t rows : {1, 3, 16, 17, 40}) {
     for (int64_t k : {1, 31, 32, 127, 128, 129, 300}) {
       std::vector<float> x(rows * k);
       for (size_t i = 0; i < x.size(); ++i) x[i] = 3 * NormalNoise(i, 9);
       QuantRows quantized;
-      quantized.Quantize({x.data(), rows, k});
+      quantized.Quantize({x.data(), rows, k}, readers);
       EXPECT_EQ(quantized.rows(), rows);
       EXPECT_EQ(quantized.k(), k);
       int64_t next_row = 0;
@@ -61,7 +72,7 @@ TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
                       ? 0
                       : static_cast<int>(std::nearbyintf(at(i) * (127 / peak)));
               ASSERT_EQ(
-                  Read<int8_t>(data + (i / 4 * tile.rows + r) * 4 + i % 4),
+                  Read<int8_t>(data + CodeAt(readers.layout, tile.rows, r, i)),
                   code)
                   << rows << "x" << k << " record " << record << " row " << r;
               sums[i / 32] += code;
@@ -79,6 +90,13 @@ TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
       }
       ASSERT_EQ(next_row, rows);
     }
+  }
+}
+
+TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
+  for (const ProductKernels& readers : kReaders) {
+    SCOPED_TRACE(readers.name);
+    ExpectAsDrawn(readers);
   }
 }
 

@@ -103,7 +103,8 @@ __attribute__((target("amx-tile,amx-int8,amx-bf16"))) uint64_t Amx(
   } const config;
   alignas(64) uint8_t tile[1024];
   std::memset(tile, 3, sizeof(tile));
-  _tile_loadconfig(&config);
+  // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
+  asm volatile("ldtilecfg %0" : : "m"(config));
   _tile_loadd(4, tile, 64);
   _tile_loadd(5, tile, 64);
   _tile_zero(0);

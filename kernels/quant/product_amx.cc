@@ -138,7 +138,8 @@ LAPIDARY_AMX_INLINE void MultiplyPanel(const TileProduct& p,
 template <DType kType, int kRows>
 LAPIDARY_AMX void MultiplyTile(const TileProduct& p) {
   const TileConfig config(kRows);
-  _tile_loadconfig(&config);
+  // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
+  asm volatile("ldtilecfg %0" : : "m"(config));
   const int64_t panel_bytes = QuantPanelSize(kType, p.records);
   for (int64_t i = 0; i < p.panel_count; ++i) {
     MultiplyPanel<kType, kRows>(p, PanelOf(p, i, panel_bytes));

@@ -117,16 +117,20 @@ LAPIDARY_AMX_INLINE void MultiplyPanel(const TileProduct& p,
   for (int row = 0; row < kRows; ++row) sums[row] = _mm512_setzero_ps();
   const std::byte* record = by.panel;
   const std::byte* x = p.tile;
-  MultiplyRecord(Weights<kType>(record, room[0]), x, dots[0]);
-  for (int64_t r = 1; r < p.records; ++r, x += kXBytes) {
+  // One record is decoded, another multiplied and a third added at a time: what
+  // has just been stored is slow to load into a tile.
+  const std::byte* weights = Weights<kType>(record, room[0]);
+  for (int64_t r = 0; r < p.records; ++r, x += kXBytes) {
     record += QuantRecordBytes(kType);
-    MultiplyRecord(Weights<kType>(record, room[r % 2]), x + kXBytes,
-                   dots[r % 2]);
-    AddDots<kRows>(dots[(r - 1) % 2], x, sums);
+    const std::byte* next =
+        r + 1 < p.records ? Weights<kType>(record, room[(r + 1) % 2]) : nullptr;
+    MultiplyRecord(weights, x, dots[r % 2]);
+    if (r > 0) AddDots<kRows>(dots[(r - 1) % 2], x - kXBytes, sums);
+    weights = next;
   }
-  AddDots<kRows>(dots[(p.records - 1) % 2], x, sums);
+  AddDots<kRows>(dots[(p.records - 1) % 2], x - kXBytes, sums);
   // The records' end is where the scales are.
-  const __m512 scales = _mm512_loadu_ps(record + QuantRecordBytes(kType));
+  const __m512 scales = _mm512_loadu_ps(record);
   const auto columns = static_cast<__mmask16>((1u << by.columns) - 1);
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) {

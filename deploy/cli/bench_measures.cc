@@ -243,16 +243,15 @@ class Bench {
                                          answers->front().tokens[row->tokens]));
         break;
       case BenchKind::kStreams:
-        AddStreams(*answers, row, whole);
-        break;
+        return AddStreams(*answers, row, whole);
     }
     return absl::OkStatus();
   }
 
   // What all streams draw between the last one's first token and the first
   // one's last.
-  static void AddStreams(const std::vector<TimedAnswer>& answers, BenchRow* row,
-                         std::vector<double>* whole) {
+  static absl::Status AddStreams(const std::vector<TimedAnswer>& answers,
+                                 BenchRow* row, std::vector<double>* whole) {
     BenchTime sent = answers.front().sent;
     BenchTime from = answers.front().tokens.front();
     BenchTime to = answers.front().tokens[row->tokens];
@@ -263,6 +262,12 @@ class Bench {
       to = std::min(to, answer.tokens[row->tokens]);
       last = std::max(last, answer.tokens[row->tokens]);
     }
+    if (to <= from) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          row->name, ": the first answer ended before the last one began, so ",
+          "that they never ran all at once; give --stream-tokens more than ",
+          row->tokens));
+    }
     int64_t within = 0;
     int64_t all = 0;
     for (const TimedAnswer& answer : answers) {
@@ -271,8 +276,9 @@ class Bench {
         if (answer.tokens[i] > from && answer.tokens[i] <= to) ++within;
       }
     }
-    row->rounds.push_back(to > from ? within / SecondsBetween(from, to) : 0);
+    row->rounds.push_back(within / SecondsBetween(from, to));
     whole->push_back(all / SecondsBetween(sent, last));
+    return absl::OkStatus();
   }
 
   Connection* connection_;

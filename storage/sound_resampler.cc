@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kBlock = 4096;
 
 struct SoxrDeleter {
-  void operator()(soxr* s) const { soxr_delete(s); }
+  void operator()(soxr_t s) const { soxr_delete(s); }
 };
 
 }  // namespace
@@ -57,7 +57,8 @@ struct SoundResampler::Impl {
   std::string format;
   int64_t rate = 0, channels = 0;
   SoundLimits limits;
-  std::unique_ptr<soxr, SoxrDeleter> soxr;  // null: the rate is right
+  std::unique_ptr<struct soxr, SoxrDeleter>
+      converter;  // null: the rate is right
   int64_t frames = 0, samples = 0;
   std::vector<float> mono, resampled;
 
@@ -65,11 +66,9 @@ struct SoundResampler::Impl {
   absl::Status MixDown(const float* interleaved, int64_t count);
   // Resamples `mono`, or what is left where there is no more.
   absl::Status Resample(bool last, std::vector<float>* out);
-  absl::Status Append(const float* from, int64_t count,
-                      std::vector<float>* out) {
+  void Append(const float* from, int64_t count, std::vector<float>* out) {
     out->insert(out->end(), from, from + count);
     samples += count;
-    return absl::OkStatus();
   }
 };
 
@@ -94,14 +93,17 @@ absl::Status SoundResampler::Impl::MixDown(const float* interleaved,
 
 absl::Status SoundResampler::Impl::Resample(bool last,
                                             std::vector<float>* out) {
-  if (soxr == nullptr) return Append(mono.data(), mono.size(), out);
+  if (converter == nullptr) {
+    Append(mono.data(), static_cast<int64_t>(mono.size()), out);
+    return absl::OkStatus();
+  }
   resampled.resize(kBlock);
   size_t taken = 0;
   for (;;) {
     size_t used = 0, made = 0;
     const bool flush = last && taken == mono.size();
     const soxr_error_t error =
-        soxr_process(soxr.get(), flush ? nullptr : mono.data() + taken,
+        soxr_process(converter.get(), flush ? nullptr : mono.data() + taken,
                      flush ? 0 : mono.size() - taken, &used, resampled.data(),
                      resampled.size(), &made);
     if (error != nullptr) {
@@ -109,7 +111,7 @@ absl::Status SoundResampler::Impl::Resample(bool last,
           absl::StrCat(format, " sound: it cannot be resampled: ", error));
     }
     taken += used;
-    Append(resampled.data(), static_cast<int64_t>(made), out).IgnoreError();
+    Append(resampled.data(), static_cast<int64_t>(made), out);
     if (made < resampled.size() && taken == mono.size() && (flush || !last)) {
       return absl::OkStatus();
     }
@@ -136,9 +138,9 @@ absl::StatusOr<std::unique_ptr<SoundResampler>> SoundResampler::Make(
     const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
     const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
     const soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
-    impl->soxr.reset(soxr_create(static_cast<double>(rate), kSoundRate, 1,
-                                 &error, &io, &quality, &runtime));
-    if (error != nullptr || impl->soxr == nullptr) {
+    impl->converter.reset(soxr_create(static_cast<double>(rate), kSoundRate, 1,
+                                      &error, &io, &quality, &runtime));
+    if (error != nullptr || impl->converter == nullptr) {
       return absl::ResourceExhaustedError(
           absl::StrCat(format, " sound: no resampler from ", rate, " to ",
                        kSoundRate, " samples a second"));
@@ -167,7 +169,7 @@ absl::Status SoundResampler::Push(const float* frames, int64_t count,
 }
 
 absl::Status SoundResampler::Finish(std::vector<float>* samples) {
-  if (impl_->soxr == nullptr) return absl::OkStatus();
+  if (impl_->converter == nullptr) return absl::OkStatus();
   impl_->mono.clear();
   if (auto s = impl_->Resample(true, samples); !s.ok()) return s;
   // The resampler rounds in its own way.

@@ -236,9 +236,11 @@ int Main(int argc, char** argv) {
     longest.push_back(times.longest_step);
     bytes = times.bytes;
     omp_set_num_threads(threads);
-    alone.push_back(
-        ProductsAlone(tower.config(), static_cast<int64_t>(samples.size()),
-                      bf16 ? memory::data_type::bf16 : memory::data_type::f32));
+    const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+    const auto count = static_cast<int64_t>(samples.size());
+    alone.push_back(ProductsAlone(tower.config(),
+                                  tower.config().ConformerFrames(count), type));
+    step_alone.push_back(ProductsAlone(tower.config(), kFramesOfAStep, type));
     const std::vector<double> live = Stream(&tower, samples);
     steps.insert(steps.end(), live.begin(), live.end());
   }

@@ -1,19 +1,11 @@
 #include "actors/node.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <limits>
 #include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "actors/directory.h"
@@ -21,6 +13,7 @@
 #include "actors/event_log.h"
 #include "actors/foreign_thread.h"
 #include "actors/gateway.h"
+#include "actors/listen_address.h"
 #include "actors/memory_plan.h"
 #include "actors/ple_server.h"
 #include "actors/process_memory.h"
@@ -54,94 +47,9 @@ struct SystemConfig : caf::actor_system_config {
   }
 };
 
-absl::Status Check(const NodeOptions& options) {
-  if (options.max_batch_rows < 1 || options.max_batch_rows > 65536) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_batch_rows is ", options.max_batch_rows,
-                     ", it must be in [1, 65536]"));
-  }
-  if (options.max_running < 1 || options.max_running > options.max_batch_rows) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_running is ", options.max_running,
-        ", it must be in [1, max_batch_rows = ", options.max_batch_rows, "]"));
-  }
-  if (!(options.max_slowdown >= 1 && options.max_slowdown <= 1000)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_slowdown is ", options.max_slowdown, ", it must be in [1, 1000]"));
-  }
-  if (options.max_queued < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_queued is ", options.max_queued, ", it must be at least 1"));
-  }
-  if (options.threads < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("threads is ", options.threads,
-                     ", it must be positive, or 0 for all processors"));
-  }
-  const size_t message_bytes = options.max_message_bytes.value_or(1);
-  if (message_bytes < 1 || message_bytes > std::numeric_limits<int>::max()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_message_bytes is ", message_bytes, ", it must be in [1, ",
-        std::numeric_limits<int>::max(), "]"));
-  }
-  if (options.default_max_tokens < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("default_max_tokens is ",
-                                                   options.default_max_tokens,
-                                                   ", it must be at least 1"));
-  }
-  return absl::OkStatus();
-}
-
 int ThreadsOf(const NodeOptions& options) {
   if (options.threads > 0) return options.threads;
   return kernels::UsableProcessors();
-}
-
-// Tries what gRPC is going to do, because gRPC does not say why it fails.
-absl::Status CheckCanListen(const std::string& address) {
-  const auto refuse = [&](absl::string_view why) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", address, ": ", why,
-                     "; choose another address or stop what holds it"));
-  };
-  const size_t colon = address.rfind(':');
-  int port = -1;
-  if (colon == std::string::npos ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "cannot listen on ", address,
-        ": want HOST:PORT with a port from 0 (any that is free) to 65535"));
-  }
-  std::string host = address.substr(0, colon);
-  if (host.size() > 1 && host.front() == '[') {
-    host = host.substr(1, host.size() - 2);
-  }
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int error = getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(),
-                                &hints, &found);
-  if (error != 0) return refuse(gai_strerror(error));
-  // Any of the host's addresses will do, as for gRPC.
-  int failure = 0;
-  bool bound = false;
-  for (const addrinfo* at = found; at != nullptr && !bound; at = at->ai_next) {
-    const int fd = socket(at->ai_family, SOCK_STREAM, 0);
-    if (fd < 0) {
-      failure = errno;
-      continue;
-    }
-    // As gRPC does: connections of an earlier server may linger.
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    bound = bind(fd, at->ai_addr, at->ai_addrlen) == 0;
-    if (!bound) failure = errno;
-    close(fd);
-  }
-  freeaddrinfo(found);
-  return bound ? absl::OkStatus() : refuse(std::strerror(failure));
 }
 
 v1::Model Describe(const PackedModel& packed) {
@@ -515,7 +423,7 @@ Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Node::~Node() { Shutdown(absl::ZeroDuration()); }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(const NodeOptions& options) {
-  absl::Status status = Check(options);
+  absl::Status status = CheckNodeOptions(options);
   if (!status.ok()) return status;
   auto impl = std::make_unique<Impl>();
   impl->options = options;

@@ -1,5 +1,6 @@
 // Soft tokens of images that were encoded before, by the very bytes of the
-// image's file: what is found is right whatever anybody sends.
+// image's file: what is found is right whatever anybody sends. Files are found
+// by a checksum that others have made, and are compared only if that is equal.
 #ifndef LAPIDARY_ACTORS_IMAGE_CACHE_H_
 #define LAPIDARY_ACTORS_IMAGE_CACHE_H_
 
@@ -9,7 +10,6 @@
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/string_view.h"
 #include "kernels/tensor.h"
 
 namespace lapidary {
@@ -21,14 +21,17 @@ class ImageCache {
   explicit ImageCache(size_t capacity) : capacity_(capacity) {}
 
   // An empty tensor where the image is not there.
-  kernels::Tensor Find(const std::string& file);
-  void Add(std::shared_ptr<const std::string> file, kernels::Tensor rows);
+  //   key  EncodeImage::key
+  kernels::Tensor Find(const std::string& key, const std::string& file);
+  void Add(const std::string& key, std::shared_ptr<const std::string> file,
+           kernels::Tensor rows);
 
   size_t bytes() const { return bytes_; }
   size_t capacity() const { return capacity_; }
 
  private:
   struct Entry {
+    std::string key;
     std::shared_ptr<const std::string> file;
     kernels::Tensor rows;
 
@@ -38,7 +41,7 @@ class ImageCache {
   const size_t capacity_;
   size_t bytes_ = 0;
   std::list<Entry> entries_;  // the one used last in front
-  absl::flat_hash_map<absl::string_view, std::list<Entry>::iterator> by_file_;
+  absl::flat_hash_map<std::string, std::list<Entry>::iterator> by_key_;
 };
 
 }  // namespace lapidary

@@ -1,56 +1,76 @@
-// How the actor of a call has an image encoded.
+// How the actor of a call has an image encoded, and fetched before that where
+// the request only names it.
 #ifndef LAPIDARY_ACTORS_IMAGE_REQUEST_H_
 #define LAPIDARY_ACTORS_IMAGE_REQUEST_H_
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/media_fetch.h"
 #include "actors/messages.h"
 #include "actors/stream_call.h"
 
 namespace lapidary {
 
-// Asks whoever plays `vision`, and calls done(const EncodedImage&), once, from
-// the actor `self`. A status that is not OK names image.field, or is
-// UNAVAILABLE for want of the actor.
+// Asks whoever plays `role`, an Actor, and calls done(Reply) once, from the
+// actor `self`; where nobody answers, with Reply{UNAVAILABLE}.
+template <class Actor, class Reply, class Self, class Question, class Done>
+void RequestFrom(Self* self, const CallContext& context, const char* role,
+                 const Question& question, Done done) {
+  auto lost = [self, done, role](caf::error& error) {
+    done(Reply{absl::UnavailableError(
+                   absl::StrCat(role, " was lost meanwhile; try again: ",
+                                self->system().render(error))),
+               {}});
+  };
+  self->request(context.directory, context.role_timeout, Lookup{role})
+      .then(
+          [self, role, question, done,
+           lost](const caf::strong_actor_ptr& actor) {
+            if (actor == nullptr) {
+              return done(Reply{absl::UnavailableError(absl::StrCat(
+                                    "no ", role, " is alive; try again")),
+                                {}});
+            }
+            self->request(caf::actor_cast<Actor>(actor), caf::infinite,
+                          question)
+                .then(done, lost);
+          },
+          lost);
+}
+
+// Calls done(const EncodedImage&), once, from the actor `self`. A status that
+// is not OK names image.field.
 //   cancelled  as EncodeImage
 template <class Self, class Done>
 void RequestSoftTokens(Self* self, const CallContext& context,
                        const PromptImage& image,
                        std::shared_ptr<const std::atomic<bool>> cancelled,
                        Done done) {
-  auto lost = [self, done](caf::error& error) {
+  auto answer = [done, field = image.field](const EncodedImage& encoded) {
+    if (encoded.status.ok()) return done(encoded);
     done(EncodedImage{
-        absl::UnavailableError(absl::StrCat(
-            "the vision actor was lost while it encoded an image; try again: ",
-            self->system().render(error))),
+        absl::Status(encoded.status.code(),
+                     absl::StrCat(field, ": ", encoded.status.message())),
         {}});
   };
-  auto encoded = [done, field = image.field](const EncodedImage& answer) {
-    if (answer.status.ok()) return done(answer);
-    done(EncodedImage{
-        absl::Status(answer.status.code(),
-                     absl::StrCat(field, ": ", answer.status.message())),
-        {}});
+  auto encode = [self, &context, cancelled, answer](
+                    std::shared_ptr<const std::string> file, std::string key) {
+    RequestFrom<VisionActor, EncodedImage>(
+        self, context, "vision",
+        EncodeImage{std::move(file), cancelled, std::move(key), ""}, answer);
   };
-  self->request(context.directory, context.role_timeout, Lookup{"vision"})
-      .then(
-          [self, done, encoded, lost,
-           ask = EncodeImage{image.file, std::move(cancelled)}](
-              const caf::strong_actor_ptr& actor) {
-            if (actor == nullptr) {
-              return done(EncodedImage{
-                  absl::UnavailableError("no vision actor is alive; try again"),
-                  {}});
-            }
-            self->request(caf::actor_cast<VisionActor>(actor), caf::infinite,
-                          ask)
-                .then(encoded, lost);
-          },
-          lost);
+  if (!image.source.has_value()) return encode(image.file, image.key);
+  RequestFrom<MediaFetchActor, FetchedMedia>(
+      self, context, kMediaFetchRole, FetchMediaFile{*image.source, cancelled},
+      [encode, answer](const FetchedMedia& fetched) {
+        if (!fetched.status.ok()) return answer({fetched.status, {}});
+        encode(fetched.file, fetched.key);
+      });
 }
 
 }  // namespace lapidary

@@ -142,6 +142,27 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryFacts& facts,
   return Planner(facts, wishes).Run();
 }
 
+absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
+                                                const MemoryWishes& wishes,
+                                                const ImageMemory& images,
+                                                ImageLimits* limits) {
+  facts.weight_bytes += images.tower_bytes + images.cache_bytes;
+  if (!images.decodes) return PlanMemory(facts, wishes);
+  const uint64_t without = facts.weight_bytes;
+  for (const int64_t megapixels : {50, 24, 12, 6}) {
+    limits->max_pixels = megapixels * 1'000'000;
+    const uint64_t decoding = ImageLimits::kDecodingBytes * limits->max_pixels;
+    if (wishes.limit > 0 && decoding > wishes.limit / 8) continue;
+    facts.weight_bytes = without + decoding;
+    absl::StatusOr<MemoryPlan> plan = PlanMemory(facts, wishes);
+    if (plan.ok()) return plan;
+  }
+  limits->max_pixels = 3'000'000;
+  facts.weight_bytes =
+      without + ImageLimits::kDecodingBytes * limits->max_pixels;
+  return PlanMemory(facts, wishes);
+}
+
 std::string MemoryPlanText(const MemoryPlan& plan) {
   return absl::StrCat(
       "limit=", plan.limit, " weights=", plan.weights, " kv=", plan.kv_bytes,

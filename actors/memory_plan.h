@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/attention/kv_cache.h"
 #include "kernels/text/config.h"
+#include "storage/image.h"
 #include "storage/ple_row.h"
 
 namespace lapidary {
@@ -58,9 +59,25 @@ struct MemoryPlan {
   }
 };
 
+// What images take beside the text model.
+struct ImageMemory {
+  uint64_t tower_bytes = 0;  // weights and work space
+  uint64_t cache_bytes = 0;  // known images
+  bool decodes = false;      // one image at a time
+};
+
 // Errors: RESOURCE_EXHAUSTED with the smallest limit that works.
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryFacts& facts,
                                       const MemoryWishes& wishes);
+
+// As PlanMemory, with images among the weights. Under a limit the largest
+// images make room: decoding one may take an eighth of the limit, or less if
+// that is not there; images of 3 million pixels are decoded in any case.
+// Sets limits->max_pixels.
+absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
+                                                const MemoryWishes& wishes,
+                                                const ImageMemory& images,
+                                                ImageLimits* limits);
 
 // "limit=1600000000 weights=… kv=…", for the log.
 std::string MemoryPlanText(const MemoryPlan& plan);

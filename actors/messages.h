@@ -32,6 +32,7 @@
 #include "kernels/sampling/sampler.h"
 #include "kernels/tensor.h"
 #include "kernels/text/config.h"
+#include "storage/media_policy.h"
 
 namespace lapidary {
 
@@ -93,13 +94,15 @@ struct Submit {
   bool no_prefix_cache = false;
   // Ascending, and no position twice.
   std::vector<SoftTokens> soft_tokens;
+  // Only asks whether it would be taken now: before its images are encoded.
+  bool only_asks = false;
 };
 
 // Accepted::retry_after_ns of a request that will never be taken as it is.
 inline constexpr int64_t kNeverRetry = -1;
 
-// The sequencer's answer to Submit. If the status is OK, an Ended will follow;
-// if not, nothing will.
+// The sequencer's answer to Submit. If the status is OK, an Ended will follow,
+// unless that only asked; if not, nothing will.
 struct Accepted {
   absl::Status status;
   // Of a refusal: nanoseconds after which there may be room, or kNeverRetry. 0
@@ -113,6 +116,8 @@ struct PromptImage {
   std::shared_ptr<const std::string> file;
   kernels::Tensor rows;  // instead of a file: as EncodedImage::rows
   std::string field;     // of the request, for errors
+  std::string key;       // as EncodeImage::key
+  std::optional<MediaSource> source;  // instead of a file: where it is
 };
 
 // The encoder's answer to Encode.
@@ -184,6 +189,12 @@ struct EncodeImage {
   std::shared_ptr<const std::string> file;
   // Set by the asker when it no longer waits; null: it waits to the end.
   std::shared_ptr<const std::atomic<bool>> cancelled;
+  // The file's Checksum (storage/file_io.h), where somebody has the time to
+  // make it; empty: the vision actor does.
+  std::string key;
+  // PackedModel::vision_fingerprint of the tower that shall do it; empty: the
+  // node's own, whichever that is.
+  std::string tower;
 };
 
 struct EncodedImage {
@@ -361,7 +372,6 @@ using PleServerActor =
 using VisionActor =
     caf::typed_actor<caf::replies_to<Start>::with<Started>,
                      caf::replies_to<EncodeImage>::with<EncodedImage>,
-                     caf::reacts_to<Tick>,
                      caf::replies_to<StatusQuery>::with<VisionStatus>>;
 
 using StageActor =

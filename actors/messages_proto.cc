@@ -72,6 +72,7 @@ void Put(const Submit& in, pb::Submit* out, Tensors& tensors) {
   out->set_min_tokens(in.min_tokens);
   out->set_no_prefix_cache(in.no_prefix_cache);
   Put(in.soft_tokens, out->mutable_soft_tokens(), tensors);
+  out->set_only_asks(in.only_asks);
 }
 
 bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
@@ -86,9 +87,16 @@ bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
   out->age_ns = in.age_ns();
   out->min_tokens = in.min_tokens();
   out->no_prefix_cache = in.no_prefix_cache();
+  out->only_asks = in.only_asks();
   return GetTask(in.task(), &out->task) &&
          GetPriority(in.priority(), &out->priority) &&
          Get(in.soft_tokens(), tensors, &out->soft_tokens);
+}
+
+bool Get(const pb::PromptImage::Source& in, MediaSource* out) {
+  if (in.kind() > static_cast<uint32_t>(MediaSource::Kind::kFile)) return false;
+  *out = {static_cast<MediaSource::Kind>(in.kind()), in.name()};
+  return true;
 }
 
 void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
@@ -101,6 +109,12 @@ void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
     one->set_first_position(image.first_position);
     if (image.file != nullptr) one->set_file(*image.file);
     one->set_field(image.field);
+    one->set_key(image.key);
+    if (image.source.has_value()) {
+      one->mutable_source()->set_kind(
+          static_cast<uint32_t>(image.source->kind));
+      one->mutable_source()->set_name(image.source->name);
+    }
     one->set_rows(Put(image.rows, tensors));
   }
   out->set_reply(in.reply);
@@ -114,6 +128,10 @@ bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
     one.first_position = image.first_position();
     one.file = std::make_shared<const std::string>(image.file());
     one.field = image.field();
+    one.key = image.key();
+    if (image.has_source() && !Get(image.source(), &one.source.emplace())) {
+      return false;
+    }
     if (!Get(image.rows(), tensors, &one.rows)) return false;
   }
   out->reply = in.reply();
@@ -334,6 +352,27 @@ bool Get(const pb::RoleEvent& in, const Tensors& tensors, RoleEvent* out) {
   return Get(in.gauges(), tensors, &out->gauges);
 }
 
+void Put(const EncodeImage& in, pb::EncodeImage* out, Tensors&) {
+  if (in.file != nullptr) out->set_file(*in.file);
+  out->set_tower(in.tower);
+}
+
+bool Get(const pb::EncodeImage& in, const Tensors&, EncodeImage* out) {
+  out->file = std::make_shared<const std::string>(in.file());
+  out->tower = in.tower();
+  return true;
+}
+
+void Put(const EncodedImage& in, pb::EncodedImage* out, Tensors& tensors) {
+  Put(in.status, out->mutable_status());
+  out->set_rows(Put(in.rows, tensors));
+}
+
+bool Get(const pb::EncodedImage& in, const Tensors& tensors,
+         EncodedImage* out) {
+  return Get(in.status(), &out->status) && Get(in.rows(), tensors, &out->rows);
+}
+
 void Put(const StatusQuery&, pb::StatusQuery*, Tensors&) {}
 
 bool Get(const pb::StatusQuery&, const Tensors&, StatusQuery*) { return true; }
@@ -367,6 +406,9 @@ struct Writer {
   LAPIDARY_BODY(PleStatus, ple_status)
   LAPIDARY_BODY(ProcessStatus, process_status)
   LAPIDARY_BODY(DirectoryStatus, directory_status)
+  LAPIDARY_BODY(EncodeImage, encode_image)
+  LAPIDARY_BODY(EncodedImage, encoded_image)
+  LAPIDARY_BODY(VisionStatus, vision_status)
 #undef LAPIDARY_BODY
 };
 
@@ -429,6 +471,12 @@ absl::StatusOr<WireMessage> FromProto(const pb::Header& header,
       return Read<ProcessStatus>(header.process_status(), tensors);
     case pb::Header::kDirectoryStatus:
       return Read<DirectoryStatus>(header.directory_status(), tensors);
+    case pb::Header::kEncodeImage:
+      return Read<EncodeImage>(header.encode_image(), tensors);
+    case pb::Header::kEncodedImage:
+      return Read<EncodedImage>(header.encoded_image(), tensors);
+    case pb::Header::kVisionStatus:
+      return Read<VisionStatus>(header.vision_status(), tensors);
     case pb::Header::BODY_NOT_SET:
       break;
   }

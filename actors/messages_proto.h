@@ -18,7 +18,8 @@ using WireMessage =
     std::variant<Encode, Encoded, Submit, Accepted, Cancel, Progress, Ended,
                  PleRead, PleRows, Step, StepResult, Release, StageGauges,
                  RoleEvent, StatusQuery, SequencerStatus, PleStatus,
-                 ProcessStatus, DirectoryStatus>;
+                 ProcessStatus, DirectoryStatus, EncodeImage, EncodedImage,
+                 VisionStatus>;
 
 // Sets the body of `header`, and appends the message's tensors in the order in
 // which the body numbers them, from 1.

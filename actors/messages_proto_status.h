@@ -25,8 +25,8 @@ inline void Put(const lapidary::StageGauges& in, StageGauges* out, Tensors&) {
 
 inline bool Get(const StageGauges& in, const Tensors&,
                 lapidary::StageGauges* out) {
-  *out = {in.pages_in_use(), in.pages_total(), in.page_bytes(),
-          in.scratch_bytes(), in.sequences(), in.weight_bytes_per_token(),
+  *out = {in.pages_in_use(),  in.pages_total(), in.page_bytes(),
+          in.scratch_bytes(), in.sequences(),   in.weight_bytes_per_token(),
           in.pages_kept()};
   return true;
 }
@@ -110,7 +110,7 @@ inline void Put(const lapidary::SequencerStatus& in, SequencerStatus* out,
 }
 
 inline bool Get(const SequencerStatus& in, const Tensors& tensors,
-         lapidary::SequencerStatus* out) {
+                lapidary::SequencerStatus* out) {
   out->queued = in.queued();
   out->running = in.running();
   out->max_queued = in.max_queued();
@@ -193,6 +193,51 @@ inline bool Get(const DirectoryStatus& in, const Tensors&,
   for (const RoleStatus& role : in.roles()) {
     out->roles.push_back(
         {role.role(), role.alive(), role.restarts(), role.reason()});
+  }
+  return true;
+}
+
+inline void Put(const lapidary::VisionStatus& in, VisionStatus* out, Tensors&) {
+  out->set_loaded(in.loaded);
+  out->set_weight_bytes(in.weight_bytes);
+  out->set_activation_bytes(in.activation_bytes);
+  out->set_loads(in.loads);
+  out->set_unloads(in.unloads);
+  out->set_images(in.images);
+  out->set_cache_hits(in.cache_hits);
+  out->set_cache_misses(in.cache_misses);
+  out->set_cache_bytes(in.cache_bytes);
+  out->set_cache_capacity(in.cache_capacity);
+  out->set_waiting(in.waiting);
+  out->set_encode_ns(in.encode_ns);
+  out->set_tower(in.tower);
+  for (const lapidary::VisionPeer& peer : in.peers) {
+    VisionStatus::Peer* entry = out->add_peers();
+    entry->set_address(peer.address);
+    entry->set_alive(peer.alive);
+    entry->set_images(peer.images);
+    entry->set_reason(peer.reason);
+  }
+}
+
+inline bool Get(const VisionStatus& in, const Tensors&,
+                lapidary::VisionStatus* out) {
+  out->loaded = in.loaded();
+  out->weight_bytes = in.weight_bytes();
+  out->activation_bytes = in.activation_bytes();
+  out->loads = in.loads();
+  out->unloads = in.unloads();
+  out->images = in.images();
+  out->cache_hits = in.cache_hits();
+  out->cache_misses = in.cache_misses();
+  out->cache_bytes = in.cache_bytes();
+  out->cache_capacity = in.cache_capacity();
+  out->waiting = in.waiting();
+  out->encode_ns = in.encode_ns();
+  out->tower = in.tower();
+  for (const auto& peer : in.peers()) {
+    out->peers.push_back(
+        {peer.address(), peer.alive(), peer.images(), peer.reason()});
   }
   return true;
 }

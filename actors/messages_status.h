@@ -81,6 +81,14 @@ struct PleStatus {
   std::vector<std::pair<double, uint64_t>> latency;  // upper µs, count
 };
 
+// A node that is asked to encode images.
+struct VisionPeer {
+  std::string address;
+  bool alive = false;
+  uint64_t images = 0;  // that it encoded for us
+  std::string reason;   // why it is not alive, or failed last
+};
+
 struct VisionStatus {
   bool loaded = false;
   uint64_t weight_bytes = 0;      // of the tower, loaded or not
@@ -89,8 +97,10 @@ struct VisionStatus {
   uint64_t images = 0;  // encoded
   uint64_t cache_hits = 0, cache_misses = 0, cache_bytes = 0,
            cache_capacity = 0;
-  int64_t waiting = 0;     // images
-  uint64_t encode_ns = 0;  // wall-clock time of all encodes, added up
+  int64_t waiting = 0;            // images
+  uint64_t encode_ns = 0;         // wall-clock time of all encodes, added up
+  std::string tower;              // PackedModel::vision_fingerprint
+  std::vector<VisionPeer> peers;  // of a node without a tower of its own
 };
 
 struct RoleStatus {

@@ -14,9 +14,13 @@
 #include "actors/foreign_thread.h"
 #include "actors/gateway.h"
 #include "actors/listen_address.h"
+#include "actors/media_fetch.h"
 #include "actors/memory_plan.h"
+#include "actors/model_description.h"
+#include "actors/peer_service.h"
 #include "actors/ple_server.h"
 #include "actors/process_memory.h"
+#include "actors/remote_vision.h"
 #include "actors/sequencer.h"
 #include "actors/stage.h"
 #include "actors/supervisor.h"
@@ -52,50 +56,6 @@ int ThreadsOf(const NodeOptions& options) {
   return kernels::UsableProcessors();
 }
 
-v1::Model Describe(const PackedModel& packed) {
-  const kernels::text::TextConfig& text = packed.config().text;
-  v1::Model model;
-  model.set_name(packed.name());
-  model.set_architecture(packed.config().architecture);
-  model.set_weight_dtype(kernels::NameOf(packed.dtype()));
-  model.set_context_tokens(static_cast<int32_t>(text.max_position_embeddings));
-  model.set_vocabulary(static_cast<int32_t>(text.vocab_size));
-  model.set_text_vocabulary(
-      static_cast<int32_t>(text.vocab_size_per_layer_input));
-  model.set_layers(static_cast<int32_t>(text.num_hidden_layers));
-  model.mutable_parameters()->set_text(packed.parameters().text);
-  model.mutable_parameters()->set_ple(packed.parameters().ple);
-  model.mutable_parameters()->set_vision(packed.parameters().vision);
-  model.mutable_parameters()->set_audio(packed.parameters().audio);
-  *model.mutable_default_sampling() =
-      DefaultSampling(packed.config().generation);
-  for (int32_t id : packed.config().generation.eos_token_ids) {
-    model.add_eos_ids(id);
-  }
-  return model;
-}
-
-// Why image parts are refused; empty where they are taken.
-std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
-                        const VisionOptions& options) {
-  const ModelConfig& config = model.config();
-  if (tokenizer != nullptr &&
-      tokenizer->TokenId("<image_soft_token>") != config.image_token_id) {
-    return absl::StrCat("model \"", model.name(),
-                        "\" has a tokenizer and a config.json that disagree "
-                        "about <image_soft_token>");
-  }
-  if (!model.has_vision_tower() || !config.image_token_id.has_value()) {
-    return absl::StrCat("model \"", model.name(),
-                        "\" was packed from a checkpoint without a vision "
-                        "tower; it takes text parts only");
-  }
-  if (options.mode == VisionOptions::Mode::kOff) {
-    return "this node was started with --vision=off; it takes text parts only";
-  }
-  return "";
-}
-
 }  // namespace
 
 struct Node::Impl {
@@ -107,6 +67,8 @@ struct Node::Impl {
   kernels::KvLayout kv_layout;
   MemoryPlan memory;
   int64_t kv_pages = 0;
+  ImageLimits image_limits;
+  const std::shared_ptr<VisionBoard> board = std::make_shared<VisionBoard>();
 
   SystemConfig system_config;
   std::unique_ptr<caf::actor_system> system;
@@ -115,12 +77,16 @@ struct Node::Impl {
   GatewayActor gateway;
 
   std::unique_ptr<GatewayService> service;
+  std::unique_ptr<PeerService> peers;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
   std::mutex shutdown_mutex;
 
-  // Whether this node encodes images.
+  // Whether this node takes images, and whether it encodes them itself.
   bool sees() const { return served->no_images.empty(); }
+  bool holds_tower() const {
+    return sees() && options.vision.mode != VisionOptions::Mode::kRemote;
+  }
 
   absl::Status OpenModel();
   absl::Status DivideMemory();
@@ -129,10 +95,14 @@ struct Node::Impl {
   absl::Status StartServer();
   void Shutdown(absl::Duration grace);
 
+  using Spawn = decltype(RoleSpec::spawn);
   std::vector<RoleSpec> Roles();
+  Spawn LocalVision() const;
+  Spawn Peers() const;
   v1::StatusResponse OwnStatus() const;
+  PeerServiceConfig PeerServiceFor() const;
   size_t MaxMessageBytes() const;
-  size_t TowerBytes() const;
+  ImageMemory MemoryOfImages() const;
 };
 
 absl::Status Node::Impl::OpenModel() {
@@ -150,7 +120,9 @@ absl::Status Node::Impl::OpenModel() {
   facts->config = model->config();
   if (has_tokenizer) facts->tokenizer = *std::move(tokenizer);
   facts->no_images =
-      WhyNoImages(*model, facts->tokenizer.get(), options.vision);
+      WhyNoImages(*model, facts->tokenizer.get(),
+                  options.vision.mode == VisionOptions::Mode::kOff);
+  facts->media = options.media;
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
   served = std::move(facts);
@@ -161,14 +133,20 @@ absl::Status Node::Impl::OpenModel() {
   return absl::OkStatus();
 }
 
-// What images may come to take: the tower, its work space and known images.
-size_t Node::Impl::TowerBytes() const {
-  if (!sees()) return 0;
+// What images may come to take.
+ImageMemory Node::Impl::MemoryOfImages() const {
+  ImageMemory images;
+  if (!sees()) return images;
+  images.cache_bytes = options.vision.cache_bytes;
+  if (!holds_tower()) return images;
   // The 300M tower's activations at 768 x 768 take 108 MB.
   constexpr int64_t kBytesOfPixel = 190;
   const ModelConfig& config = model->config();
-  return model->vision_bytes() + options.vision.cache_bytes +
-         kBytesOfPixel * config.vision_image_height * config.vision_image_width;
+  images.tower_bytes = model->vision_bytes() +
+                       kBytesOfPixel * config.vision_image_height *
+                           config.vision_image_width;
+  images.decodes = true;
+  return images;
 }
 
 absl::Status Node::Impl::DivideMemory() {
@@ -192,13 +170,13 @@ absl::Status Node::Impl::DivideMemory() {
     options.vision.cache_bytes =
         std::min(options.vision.cache_bytes, 8 * image);
   }
-  facts.weight_bytes += TowerBytes();
   wishes.kv_bytes = options.kv_memory_bytes;
   wishes.ple_cache = options.ple.block_cache_bytes;
   wishes.max_batch_rows = options.max_batch_rows;
   wishes.max_running = options.max_running;
   wishes.threads = ThreadsOf(options);
-  absl::StatusOr<MemoryPlan> plan = PlanMemory(facts, wishes);
+  absl::StatusOr<MemoryPlan> plan =
+      PlanMemoryWithImages(facts, wishes, MemoryOfImages(), &image_limits);
   if (!plan.ok()) return plan.status();
   memory = *std::move(plan);
   if (memory.limit > 0) {
@@ -288,18 +266,46 @@ std::vector<RoleSpec> Node::Impl::Roles() {
              sys.spawn(Sequencer, sequencer));
        }},
   };
-  if (!sees()) return roles;
+  if (!options.media.urls.empty() || !options.media.folder.empty()) {
+    MediaFetchConfig fetch;
+    fetch.policy = options.media;
+    roles.push_back({kMediaFetchRole, [fetch](caf::actor_system& sys) {
+                       return caf::actor_cast<caf::strong_actor_ptr>(
+                           sys.spawn(MediaFetch, fetch));
+                     }});
+  }
+  if (sees())
+    roles.push_back({"vision", holds_tower() ? LocalVision() : Peers()});
+  return roles;
+}
+
+Node::Impl::Spawn Node::Impl::LocalVision() const {
   VisionActorConfig vision;
   vision.model = model;
   vision.pinned = options.vision.mode == VisionOptions::Mode::kPinned;
   vision.idle = absl::ToChronoNanoseconds(options.vision.idle);
   vision.cache_bytes = options.vision.cache_bytes;
+  vision.limits = image_limits;
+  vision.board = board;
   vision.threads = ThreadsOf(options);
-  roles.push_back({"vision", [vision](caf::actor_system& sys) {
-                     return caf::actor_cast<caf::strong_actor_ptr>(
-                         sys.spawn<caf::detached>(Vision, vision));
-                   }});
-  return roles;
+  return [vision](caf::actor_system& sys) {
+    return caf::actor_cast<caf::strong_actor_ptr>(
+        sys.spawn<caf::detached>(Vision, vision));
+  };
+}
+
+Node::Impl::Spawn Node::Impl::Peers() const {
+  RemoteVisionConfig vision;
+  vision.peers = options.vision.peers;
+  vision.tower = model->vision_fingerprint();
+  vision.rows = model->config().image_rows();
+  vision.width = model->config().text.hidden_size;
+  vision.cache_bytes = options.vision.cache_bytes;
+  return [vision](caf::actor_system& sys) {
+    // Detached: it waits for gRPC when it ends, and copies files.
+    return caf::actor_cast<caf::strong_actor_ptr>(
+        sys.spawn<caf::detached>(RemoteVision, vision));
+  };
 }
 
 absl::Status Node::Impl::StartActors() {
@@ -344,9 +350,22 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   return status;
 }
 
+PeerServiceConfig Node::Impl::PeerServiceFor() const {
+  PeerServiceConfig config;
+  config.directory = directory;
+  config.vision = board;
+  if (!sees()) {
+    config.no_vision = served->no_images;
+  } else if (!holds_tower()) {
+    config.no_vision =
+        "this node holds no tower itself, it was started with --vision=remote";
+  }
+  return config;
+}
+
 size_t Node::Impl::MaxMessageBytes() const {
   constexpr size_t kMiB = size_t{1} << 20;
-  const size_t images = sees() ? ImageLimits().max_bytes : 3 * kMiB;
+  const size_t images = sees() ? image_limits.max_bytes : 3 * kMiB;
   return options.max_message_bytes.value_or(images + kMiB);
 }
 
@@ -358,8 +377,9 @@ absl::Status Node::Impl::StartServer() {
   auto context = std::make_shared<CallContext>();
   context->directory = directory;
   context->model = served;
+  if (holds_tower()) context->vision = board;
   v1::ListModelsResponse models;
-  *models.add_models() = Describe(*model);
+  *models.add_models() = DescribeModel(*model);
   service = std::make_unique<GatewayService>(
       *system, std::move(context),
       options.max_running + options.max_queued + kOtherCalls, std::move(models),
@@ -376,6 +396,13 @@ absl::Status Node::Impl::StartServer() {
                              grpc::InsecureServerCredentials(), &port);
   }
   builder.RegisterService(service.get());
+  // Peers ask whether this node is there more often than gRPC likes.
+  builder.AddChannelArgument(
+      GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+      kPeerKeepaliveMs / 2);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  peers = std::make_unique<PeerService>(*system, PeerServiceFor());
+  builder.RegisterService(peers.get());
   server = builder.BuildAndStart();
   if (server == nullptr || (!options.listen_address.empty() && port == 0)) {
     return absl::UnavailableError(
@@ -414,7 +441,8 @@ void Node::Impl::Shutdown(absl::Duration grace) {
     system->await_all_actors_done();
   }
   server.reset();
-  service.reset();  // holds the directory's handle
+  service.reset();  // holds the directory's handle, as the next does
+  peers.reset();
   system.reset();
 }
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "storage/media_source.h"
 
 namespace lapidary {
 
@@ -41,7 +42,14 @@ absl::Status CheckNodeOptions(const NodeOptions& options) {
                                                    options.default_max_tokens,
                                                    ", it must be at least 1"));
   }
-  return absl::OkStatus();
+  const bool remote = options.vision.mode == VisionOptions::Mode::kRemote;
+  if (remote == options.vision.peers.empty()) {
+    return absl::InvalidArgumentError(
+        remote ? "--vision=remote needs --vision-peers=HOST:PORT,…: nodes of "
+                 "the same packed model that hold its tower"
+               : "--vision-peers goes with --vision=remote only");
+  }
+  return CheckMediaPolicy(options.media);
 }
 
 }  // namespace lapidary

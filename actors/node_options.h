@@ -7,11 +7,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "kernels/tensor.h"
+#include "storage/media_policy.h"
 #include "storage/ple_store.h"
 
 namespace lapidary {
@@ -22,9 +24,13 @@ struct VisionOptions {
     kOff,     // images are refused
     kLazy,    // loaded for the first image, unloaded after `idle` without one
     kPinned,  // loaded at the start, and kept
+    kRemote,  // never loaded: `peers` encode this node's images
   };
   Mode mode = Mode::kLazy;  // moot for a model without a tower
   absl::Duration idle = absl::Minutes(5);
+  // kRemote: HOST:PORT of nodes that serve the same packed model and hold its
+  // tower.
+  std::vector<std::string> peers;
   // Memory for soft tokens of images that come again.
   size_t cache_bytes = size_t{64} << 20;
 };
@@ -69,6 +75,8 @@ struct NodeOptions {
   bool verify_weights = false;
 
   VisionOptions vision;
+  // URLs and files that the node fetches for its clients; none by default.
+  MediaPolicy media;
 
   // Largest request in bytes, and largest text in it. Default: 4 MiB, and 33
   // MiB where images are taken.

@@ -41,7 +41,8 @@ class PrefixCache {
   //   max_pages  0: nothing is kept
   PrefixCache(const kernels::KvLayout& layout, int64_t max_pages);
 
-  // Positions of its prompt that it would not have to run, were it admitted now.
+  // Positions of its prompt that it would not have to run, were it admitted
+  // now.
   int64_t Reusable(const Sequence& sequence) const;
 
   // Takes up a sequence that needs pages for all its positions, `room` of which
@@ -78,7 +79,7 @@ class PrefixCache {
     int64_t depth = 0;    // blocks up to there
     bool open = true;     // blocks that follow are kept
     int64_t prompt_blocks = 0;
-    int64_t branch_blocks = 0;  // of an earlier sequence's, the same tokens
+    int64_t branch_blocks = 0;      // of an earlier sequence's, the same tokens
     std::vector<BlockHandle> held;  // what it begins with: it has not begun
     std::vector<BlockHandle> shared;
     std::deque<BlockHandle> guarded;

@@ -8,6 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "storage/chat_template.h"
+#include "storage/file_io.h"
+#include "storage/media_source.h"
 
 namespace lapidary {
 namespace {
@@ -222,11 +224,14 @@ absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
                                       const std::string& field) {
   PromptImage taken;
   taken.field = field;
+  const int forms = image.has_soft_tokens() + !image.data().empty() +
+                    !image.url().empty() + !image.file().empty();
+  if (forms > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, " has ", forms,
+                     " of data, soft_tokens, url and file; send one of them"));
+  }
   if (image.has_soft_tokens()) {
-    if (!image.data().empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, " has data and soft_tokens; send one of them"));
-    }
     if (!model.config.image_token_id.has_value()) {
       return absl::UnimplementedError(
           absl::StrCat(field, ": ", model.no_images));
@@ -240,11 +245,23 @@ absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
   if (!model.no_images.empty()) {
     return absl::UnimplementedError(absl::StrCat(field, ": ", model.no_images));
   }
+  if (!image.url().empty() || !image.file().empty()) {
+    taken.source = image.file().empty()
+                       ? MediaSource{MediaSource::Kind::kUrl, image.url()}
+                       : MediaSource{MediaSource::Kind::kFile, image.file()};
+    const absl::Status allowed = AllowMedia(model.media, *taken.source);
+    if (!allowed.ok()) {
+      return absl::Status(allowed.code(),
+                          absl::StrCat(field, ": ", allowed.message()));
+    }
+    return taken;
+  }
   if (image.data().empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         field, ".data is empty; give it a PNG, JPEG, WebP or GIF file"));
   }
   taken.file = std::make_shared<const std::string>(image.data());
+  taken.key = Checksum(*taken.file);
   return taken;
 }
 

@@ -268,7 +268,8 @@ absl::StatusOr<Encoded> CheckEncodeMedia(
   if (!status.ok()) return status;
   if (request.image().has_soft_tokens()) {
     return absl::InvalidArgumentError(
-        "image.soft_tokens are what this call makes; send data");
+        "image.soft_tokens are what this call makes; send data, a url or a "
+        "file");
   }
   auto image = TakeImage(model, request.image(), "image");
   if (!image.ok()) return image.status();

@@ -14,17 +14,12 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "actors/grpc_bytes.h"
 #include "actors/messages.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/grpcpp.h"
 
 namespace lapidary {
-
-inline grpc::Status ToGrpcStatus(const absl::Status& status) {
-  // The codes are the same numbers.
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
-                      std::string(status.message()));
-}
 
 // Trailing metadata of a refused call: milliseconds after which to try again,
 // negative for never. gRPC's own retries obey it (gRFC A6).
@@ -37,22 +32,6 @@ inline void AddRetryPushback(grpc::CallbackServerContext* context,
   const int64_t ms =
       retry_after_ns < 0 ? -1 : (retry_after_ns + 999999) / 1000000;
   context->AddTrailingMetadata(kRetryPushback, std::to_string(ms));
-}
-
-inline grpc::ByteBuffer ToByteBuffer(const std::string& bytes) {
-  grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-inline std::string ToString(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Dump(&slices).ok()) return bytes;
-  bytes.reserve(buffer.Length());
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return bytes;
 }
 
 // A server stream of serialized messages.

@@ -126,6 +126,7 @@ Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
     CountRefusal(door.reason);
     return {door.status, door.retry_after_ns};
   }
+  if (submit.only_asks) return {};
   ++counters_.accepted;
   const SequenceId id = submit.sequence;
   self_->monitor(sequence->client);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "storage/media_policy.h"
 #include "storage/model_config.h"
 #include "storage/tokenizer.h"
 
@@ -22,6 +23,7 @@ struct ServedModel {
   size_t max_text_bytes = size_t{1} << 20;
   // Why image parts are refused; empty where a vision actor takes them.
   std::string no_images;
+  MediaPolicy media;  // what of URLs and files is fetched
   int32_t default_max_tokens = 1024;
 };
 

@@ -114,53 +114,30 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
     End(encoded.status);
     return;
   }
-  if (encoded.images.empty()) return RequestSequencer(encoded);
-  EncodeImages(std::make_shared<Encoded>(encoded));
+  RequestSequencer(std::make_shared<Encoded>(encoded));
 }
 
-// Has the first of the images that are left encoded, and then the others: one
-// by one, so that those of other requests come between.
-void StreamCallState::EncodeImages(const std::shared_ptr<Encoded>& encoded) {
-  if (stream_ == nullptr) return;  // the client has gone
-  std::vector<SoftTokens>& done = encoded->submit.soft_tokens;
-  const std::vector<PromptImage>& images = encoded->images;
-  while (done.size() < images.size() && !images[done.size()].rows.empty()) {
-    const PromptImage& image = images[done.size()];
-    done.push_back({image.first_position, image.rows});
-  }
-  if (done.size() == images.size()) return RequestSequencer(*encoded);
-  const PromptImage& next = images[done.size()];
-  RequestSoftTokens(
-      self_, *context_, next, cancelled_,
-      [this, encoded,
-       position = next.first_position](const EncodedImage& image) {
-        if (!image.status.ok()) return End(image.status);
-        encoded->submit.soft_tokens.push_back({position, image.rows});
-        EncodeImages(encoded);
-      });
-}
-
-void StreamCallState::RequestSequencer(const Encoded& encoded) {
+void StreamCallState::RequestSequencer(
+    const std::shared_ptr<Encoded>& encoded) {
   self_
       ->request(context_->directory, context_->role_timeout,
                 Lookup{"sequencer"})
       .then(
           [this, encoded](const caf::strong_actor_ptr& actor) {
             if (actor == nullptr) {
-              End(absl::UnavailableError("no sequencer is alive; try again"));
-            } else {
-              SubmitTo(caf::actor_cast<SequencerActor>(actor), encoded);
+              return End(
+                  absl::UnavailableError("no sequencer is alive; try again"));
             }
+            sequencer_ = caf::actor_cast<SequencerActor>(actor);
+            encoded->images.empty() ? SubmitTo(*encoded) : AskDoor(encoded);
           },
           [this](caf::error& error) {
             End(absl::UnavailableError(self_->system().render(error)));
           });
 }
 
-void StreamCallState::SubmitTo(const SequencerActor& sequencer,
-                               const Encoded& encoded) {
+Submit StreamCallState::NewSubmit(const Encoded& encoded) const {
   Submit submit = encoded.submit;
-  submit.sequence = context_->next_sequence++;
   submit.age_ns =
       std::chrono::nanoseconds(self_->clock().now() - arrived_).count();
   if (submit.time_limit_ns > 0) {
@@ -176,12 +153,99 @@ void StreamCallState::SubmitTo(const SequencerActor& sequencer,
                                     std::chrono::system_clock::now())
                .count());
   }
+  return submit;
+}
+
+void StreamCallState::TakeAccepted(const Accepted& accepted) {
+  if (accepted.status.ok()) return;
+  End(accepted.status, accepted.retry_after_ns);
+}
+
+template <typename Taken>
+void StreamCallState::Ask(Submit submit, Taken taken) {
+  self_->request(sequencer_, context_->role_timeout, std::move(submit))
+      .then(taken, [this](caf::error& error) {
+        End(absl::UnavailableError(
+            absl::StrCat("the sequencer did not take the request: ",
+                         self_->system().render(error))));
+      });
+}
+
+// --- Images -----------------------------------------------------------------
+
+// Images cost more than anything else of a request: none is fetched or encoded
+// for one that would be refused.
+void StreamCallState::AskDoor(const std::shared_ptr<Encoded>& encoded) {
+  if (stream_ == nullptr) return;  // the client has gone
+  Submit question = NewSubmit(*encoded);
+  question.only_asks = true;
+  limit_prompt_tokens_ = static_cast<int32_t>(question.tokens.size());
+  for (int64_t ns : {question.deadline_ns, question.time_limit_ns}) {
+    if (ns <= 0) continue;
+    const bool limit = ns == question.time_limit_ns;
+    self_->delayed_send(self_, std::chrono::nanoseconds(ns), OutOfTime{limit});
+  }
+  Ask(std::move(question), [this, encoded](const Accepted& accepted) {
+    TakeAccepted(accepted);
+    EncodeImages(encoded);
+  });
+}
+
+// Has the first of the images that are left encoded, and then the others: one
+// by one, so that those of other requests come between.
+void StreamCallState::EncodeImages(const std::shared_ptr<Encoded>& encoded) {
+  if (stream_ == nullptr) return;  // refused, or the client has gone
+  std::vector<SoftTokens>& done = encoded->submit.soft_tokens;
+  const std::vector<PromptImage>& images = encoded->images;
+  while (done.size() < images.size() && !images[done.size()].rows.empty()) {
+    const PromptImage& image = images[done.size()];
+    done.push_back({image.first_position, image.rows});
+  }
+  if (done.size() == images.size()) return SubmitTo(*encoded);
+  const PromptImage& next = images[done.size()];
+  RequestSoftTokens(
+      self_, *context_, next, cancelled_,
+      [this, encoded,
+       position = next.first_position](const EncodedImage& image) {
+        if (!image.status.ok()) return End(image.status);
+        encoded->submit.soft_tokens.push_back({position, image.rows});
+        EncodeImages(encoded);
+      });
+}
+
+// Of a request whose images are not all encoded; after that the sequencer
+// watches the time.
+void StreamCallState::TakeOutOfTime(bool limit) {
+  if (stream_ == nullptr || sequence_ != 0) return;
+  if (!limit) {
+    return End(absl::DeadlineExceededError("the call's deadline is over"));
+  }
+  Ended ended;
+  ended.reason = EndReason::kTimeLimit;
+  ended.prompt_tokens = limit_prompt_tokens_;
+  ended.timings.queue =
+      std::chrono::nanoseconds(self_->clock().now() - arrived_).count();
+  text_.emplace(context_->model->tokenizer.get(), std::vector<std::string>());
+  PushFinal(ended);
+  End(absl::OkStatus());
+}
+
+// --- Sequencer --------------------------------------------------------------
+
+void StreamCallState::SubmitTo(const Encoded& encoded) {
+  if (stream_ == nullptr) return;  // the client has gone
+  Submit submit = NewSubmit(encoded);
+  submit.sequence = context_->next_sequence++;
   sequence_ = submit.sequence;
-  sequencer_ = sequencer;
   seed_ = submit.sampling.seed;
   if (task_ == Task::kScore) {
     scored_prompt_ = static_cast<int32_t>(submit.tokens.size()) -
                      encoded.continuation_tokens;
+    for (const SoftTokens& soft : submit.soft_tokens) {
+      images_.emplace_back(
+          soft.first_position,
+          soft.first_position + static_cast<int32_t>(soft.rows.dim(0)));
+    }
     v1::Token first;  // nothing comes before it, so it has no log-probability
     first.set_id(submit.tokens.front());
     pending_tokens_.push_back(std::move(first));
@@ -189,28 +253,26 @@ void StreamCallState::SubmitTo(const SequencerActor& sequencer,
   } else {
     text_.emplace(context_->model->tokenizer.get(), encoded.stop);
   }
-  self_->request(sequencer_, context_->role_timeout, std::move(submit))
-      .then(
-          [this](const Accepted& accepted) {
-            if (!accepted.status.ok()) {
-              End(accepted.status, accepted.retry_after_ns);
-            }
-          },
-          [this](caf::error& error) {
-            End(absl::UnavailableError(
-                absl::StrCat("the sequencer did not take the request: ",
-                             self_->system().render(error))));
-          });
+  Ask(std::move(submit),
+      [this](const Accepted& accepted) { TakeAccepted(accepted); });
 }
 
 // --- Out --------------------------------------------------------------------
 
+bool StreamCallState::StandsForImage(int32_t position) const {
+  return std::any_of(images_.begin(), images_.end(), [&](const auto& image) {
+    return image.first <= position && position < image.second;
+  });
+}
+
 void StreamCallState::TakeToken(const TokenResult& token) {
   pending_tokens_.push_back(ToProto(token));
   if (task_ == Task::kScore) {
-    double& sum =
-        tokens_ < scored_prompt_ ? prompt_logprob_ : continuation_logprob_;
-    sum += token.logprob.value_or(0);
+    if (!StandsForImage(tokens_)) {
+      double& sum =
+          tokens_ < scored_prompt_ ? prompt_logprob_ : continuation_logprob_;
+      sum += token.logprob.value_or(0);
+    }
   } else {
     pending_text_ += text_->Push(token.id);
   }
@@ -333,6 +395,7 @@ StreamCallActor::behavior_type StreamCall(
       [self](const Credit& credit) { self->state.TakeCredit(credit.messages); },
       [self](const Disconnected&) { self->state.TakeDisconnected(); },
       [self](const Start&) { self->state.RequestEncoding(); },
+      [self](const OutOfTime& over) { self->state.TakeOutOfTime(over.limit); },
   };
 }
 

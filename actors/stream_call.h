@@ -16,11 +16,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "actors/answer_text.h"
 #include "actors/messages.h"
 #include "actors/requests.h"
 #include "actors/response_stream.h"
+#include "actors/vision_board.h"
 #include "proto/lapidary/v1/lapidary.pb.h"
 
 namespace lapidary {
@@ -29,6 +32,8 @@ namespace lapidary {
 struct CallContext {
   DirectoryActor directory;
   std::shared_ptr<const ServedModel> model;
+  // Of the node's own tower; null where it has none.
+  std::shared_ptr<const VisionBoard> vision;
   std::atomic<SequenceId> next_sequence{1};
   std::chrono::seconds role_timeout{60};  // of the encoder and the sequencer
 };
@@ -40,8 +45,14 @@ struct CallRequest {
   std::chrono::system_clock::time_point deadline;
 };
 
+// A call's time may be over while its images are encoded.
+struct OutOfTime {
+  bool limit = false;  // GenerateRequest.time_limit_ms; false: the deadline
+};
+
 using StreamCallActor =
-    ClientActor::extend_with<CallActor>::extend<caf::reacts_to<Start>>;
+    ClientActor::extend_with<CallActor>::extend<caf::reacts_to<Start>,
+                                                caf::reacts_to<OutOfTime>>;
 
 class StreamCallState {
  public:
@@ -56,12 +67,21 @@ class StreamCallState {
   void TakeEnded(const Ended& ended);
   void TakeCredit(int32_t messages);
   void TakeDisconnected();
+  void TakeOutOfTime(bool limit);
 
  private:
   void TakeEncoded(const Encoded& encoded);
+  void RequestSequencer(const std::shared_ptr<Encoded>& encoded);
+  // Without a sequence's number.
+  Submit NewSubmit(const Encoded& encoded) const;
+  template <typename Taken>
+  void Ask(Submit submit, Taken taken);
+  void TakeAccepted(const Accepted& accepted);
+  void AskDoor(const std::shared_ptr<Encoded>& encoded);
   void EncodeImages(const std::shared_ptr<Encoded>& encoded);
-  void RequestSequencer(const Encoded& encoded);
-  void SubmitTo(const SequencerActor& sequencer, const Encoded& encoded);
+  void SubmitTo(const Encoded& encoded);
+  // Of a scored prompt.
+  bool StandsForImage(int32_t position) const;
   void TakeToken(const TokenResult& token);
   // Pushes what is pending, at most a block a message.
   void PushPending(bool all);
@@ -84,7 +104,10 @@ class StreamCallState {
   SequencerActor sequencer_;
   Task task_ = Task::kGenerate;
   uint64_t seed_ = 0;
-  int32_t scored_prompt_ = 0;  // tokens of a scored prompt
+  int32_t limit_prompt_tokens_ = 0;  // of a prompt whose images are encoded
+  int32_t scored_prompt_ = 0;        // tokens of a scored prompt
+  // Of images in it: first position, and the one behind the last.
+  std::vector<std::pair<int32_t, int32_t>> images_;
   std::optional<AnswerText> text_;
 
   std::string pending_text_;
@@ -100,5 +123,7 @@ StreamCallActor::behavior_type StreamCall(
     std::shared_ptr<ResponseStream> stream);
 
 }  // namespace lapidary
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::OutOfTime)
 
 #endif  // LAPIDARY_ACTORS_STREAM_CALL_H_

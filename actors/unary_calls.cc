@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/image_request.h"
+#include "storage/utf8.h"
 
 namespace lapidary {
 namespace {
@@ -125,6 +126,13 @@ void Fill(const VisionStatus& vision, v1::StatusResponse& status) {
   out->set_cache_bytes(vision.cache_bytes);
   out->set_cache_capacity(vision.cache_capacity);
   out->set_waiting(vision.waiting);
+  for (const VisionPeer& peer : vision.peers) {
+    v1::VisionPeer* proto = out->add_peers();
+    proto->set_address(peer.address);
+    proto->set_alive(peer.alive);
+    proto->set_images(peer.images);
+    proto->set_reason(ReplaceInvalidUtf8(peer.reason));
+  }
 }
 
 void Fill(const ProcessStatus& process, v1::StatusResponse& status) {
@@ -252,7 +260,12 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
   self->state.context = std::move(context);
   self->state.call = std::move(call);
   self->state.status = std::move(base);
-  self->state.open_questions = 5;
+  const VisionBoard* board = self->state.context->vision.get();
+  if (board != nullptr) {
+    const std::optional<VisionStatus> vision = board->Read();
+    if (vision.has_value()) Fill(*vision, self->state.status);
+  }
+  self->state.open_questions = board != nullptr ? 4 : 5;
   return {
       [=](const Start&) {
         AskActor<DirectoryStatus>(
@@ -260,7 +273,9 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
         AskRole<SequencerStatus>(self, "sequencer");
         AskRole<PleStatus>(self, "ple_server");
         AskRole<ProcessStatus>(self, "encoder");
-        AskRole<VisionStatus>(self, "vision");
+        if (self->state.context->vision == nullptr) {
+          AskRole<VisionStatus>(self, "vision");
+        }
       },
   };
 }

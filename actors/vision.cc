@@ -1,6 +1,5 @@
 #include "actors/vision.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <new>
@@ -10,13 +9,14 @@
 #include "absl/strings/strip.h"
 #include "kernels/compute_turn.h"
 #include "kernels/parallel.h"
+#include "storage/file_io.h"
 #include "storage/image_decoder.h"
 #include "storage/image_resize.h"
 
 namespace lapidary {
 namespace {
 
-using Self = VisionActor::stateful_pointer<VisionState>;
+using Self = LocalVisionActor::stateful_pointer<VisionState>;
 using Clock = std::chrono::steady_clock;
 
 // The asker names the image by its field.
@@ -45,6 +45,24 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
   };
 }
 
+VisionStatus Describe(const VisionState& state) {
+  VisionStatus status = state.status;
+  status.tower = state.config.model->vision_fingerprint();
+  status.loaded = state.tower != nullptr;
+  status.weight_bytes = state.config.model->vision_bytes();
+  if (status.loaded) status.activation_bytes = state.tower->ActivationBytes();
+  status.cache_bytes = state.cache->bytes();
+  status.cache_capacity = state.cache->capacity();
+  status.waiting = static_cast<int64_t>(state.jobs.size());
+  return status;
+}
+
+void Post(const VisionState& state) {
+  if (state.config.board != nullptr) {
+    state.config.board->Write(Describe(state));
+  }
+}
+
 absl::Status Load(VisionState& state) {
   if (state.tower != nullptr) return absl::OkStatus();
   auto weights = state.config.model->LoadVision();
@@ -52,6 +70,7 @@ absl::Status Load(VisionState& state) {
   state.tower =
       std::make_unique<kernels::vision::VisionTower>(*std::move(weights));
   ++state.status.loads;
+  Post(state);
   return absl::OkStatus();
 }
 
@@ -62,6 +81,7 @@ void UnloadIfIdle(VisionState& state) {
   }
   state.tower.reset();
   ++state.status.unloads;
+  Post(state);
 }
 
 // The soft tokens of the image that the tower has done, and the token that
@@ -98,14 +118,6 @@ absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
 
 void Begin(Self self);
 
-void Answer(const VisionState::Job& job, const EncodedImage& answer) {
-  for (VisionState::Asker asker : job.askers) asker.promise.deliver(answer);
-}
-
-absl::Status Unwanted() {
-  return absl::CancelledError("the client no longer waits for the image");
-}
-
 // The jobs behind the first that nobody waits for any more.
 void DropUnwanted(VisionState& state) {
   for (size_t i = 1; i < state.jobs.size();) {
@@ -114,7 +126,7 @@ void DropUnwanted(VisionState& state) {
       continue;
     }
     state.waiting_bytes -= state.jobs[i].file->size();
-    Answer(state.jobs[i], {Unwanted(), {}});
+    state.jobs[i].Answer({ImageUnwanted(), {}});
     state.jobs.erase(state.jobs.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
@@ -122,7 +134,7 @@ void DropUnwanted(VisionState& state) {
 // Answers all who asked for the first image, and goes on to the next.
 void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
   VisionState& state = self->state;
-  const VisionState::Job job = std::move(state.jobs.front());
+  const ImageJob job = std::move(state.jobs.front());
   state.jobs.pop_front();
   state.waiting_bytes -= job.file->size();
   state.pixels.reset();
@@ -131,17 +143,18 @@ void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
   answer.status = rows.status();
   if (rows.ok()) {
     answer.rows = *rows;
-    state.cache->Add(job.file, *rows);
+    state.cache->Add(job.key, job.file, *rows);
     ++state.status.images;
     state.status.encode_ns +=
         std::chrono::nanoseconds(state.last_used - state.began).count();
   }
-  Answer(job, answer);
+  job.Answer(answer);
   DropUnwanted(state);
+  Post(state);
   if (!state.jobs.empty()) {
     Begin(self);
   } else if (!state.config.pinned) {
-    self->delayed_send(self, state.config.idle, Tick{});
+    self->delayed_send(self, state.config.idle, IdleCheck{});
   }
 }
 
@@ -155,12 +168,13 @@ void TakePixels(Self self, const ImagePixels& image) {
     status =
         state.tower->Start(config.vision_image_height,
                            config.vision_image_width, state.pixels->data());
+    Post(state);
   }
   if (!status.ok()) {
     Finish(self, status);
     return;
   }
-  self->send(self, Tick{});
+  self->send(self, NextSlice{});
 }
 
 // Has the first image read.
@@ -176,21 +190,21 @@ void Begin(Self self) {
             });
 }
 
-// The next slice of the first image, if there is one.
+// The next slice of the first image.
 void Advance(Self self) {
   VisionState& state = self->state;
-  if (state.pixels == nullptr) return UnloadIfIdle(state);
   if (!state.jobs.front().wanted()) {
-    return Finish(self, Unwanted());
+    return Finish(self, ImageUnwanted());
   }
   DropUnwanted(state);
+  Post(state);
   bool more;
   {
     const kernels::ComputeTurn turn;
     more = state.tower->Step();
   }
   if (more) {
-    self->send(self, Tick{});
+    self->send(self, NextSlice{});
   } else {
     Finish(self, Rows(state));
   }
@@ -198,16 +212,27 @@ void Advance(Self self) {
 
 caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
   VisionState& state = self->state;
-  kernels::Tensor known = state.cache->Find(*encode.file);
+  const std::string tower = state.config.model->vision_fingerprint();
+  if (!encode.tower.empty() && encode.tower != tower) {
+    return EncodedImage{
+        absl::FailedPreconditionError(
+            "this node serves another model, or another packing of it"),
+        {}};
+  }
+  const std::string key =
+      encode.key.empty() ? Checksum(*encode.file) : encode.key;
+  kernels::Tensor known = state.cache->Find(key, *encode.file);
   if (!known.empty()) {
     ++state.status.cache_hits;
+    Post(state);
     return EncodedImage{absl::OkStatus(), std::move(known)};
   }
   auto promise = self->make_response_promise<EncodedImage>();
-  const VisionState::Asker asker{promise, encode.cancelled};
-  for (VisionState::Job& job : state.jobs) {
-    if (*job.file == *encode.file) {
+  const ImageAsker asker{promise, encode.cancelled};
+  for (ImageJob& job : state.jobs) {
+    if (job.Is(key, *encode.file)) {
       ++state.status.cache_hits;
+      Post(state);
       job.askers.push_back(asker);
       return promise;
     }
@@ -225,20 +250,10 @@ caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
   }
   ++state.status.cache_misses;
   state.waiting_bytes += bytes;
-  state.jobs.push_back({encode.file, {asker}});
+  state.jobs.push_back({key, encode.file, {asker}});
+  Post(state);
   if (state.jobs.size() == 1) Begin(self);
   return promise;
-}
-
-VisionStatus Describe(const VisionState& state) {
-  VisionStatus status = state.status;
-  status.loaded = state.tower != nullptr;
-  status.weight_bytes = state.config.model->vision_bytes();
-  if (status.loaded) status.activation_bytes = state.tower->ActivationBytes();
-  status.cache_bytes = state.cache->bytes();
-  status.cache_capacity = state.cache->capacity();
-  status.waiting = static_cast<int64_t>(state.jobs.size());
-  return status;
 }
 
 Started Open(Self self) {
@@ -251,6 +266,7 @@ Started Open(Self self) {
       static_cast<int>(config.vision_image_width));
   kernels::SetComputeThreads(state.config.threads);
   kernels::PinComputeThreads();
+  Post(state);
   if (state.config.pinned) return {Load(state), {}};
   return {};
 }
@@ -258,18 +274,13 @@ Started Open(Self self) {
 }  // namespace
 
 VisionState::~VisionState() {
-  for (const Job& job : jobs) {
-    Answer(job, {absl::UnavailableError("the vision actor was lost; try again"),
-                 {}});
-  }
+  const absl::Status lost =
+      absl::UnavailableError("the vision actor was lost; try again");
+  for (const ImageJob& job : jobs) job.Answer({lost, {}});
+  if (config.board != nullptr) config.board->Write(std::nullopt);
 }
 
-bool VisionState::Job::wanted() const {
-  return std::any_of(askers.begin(), askers.end(),
-                     [](const Asker& asker) { return asker.waits(); });
-}
-
-VisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
+LocalVisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
   self->state.cache = std::make_unique<ImageCache>(config.cache_bytes);
   self->state.config = std::move(config);
   return {
@@ -277,8 +288,9 @@ VisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
       [self](const EncodeImage& encode) -> caf::result<EncodedImage> {
         return Take(self, encode);
       },
-      [self](const Tick&) { Advance(self); },
       [self](const StatusQuery&) { return Describe(self->state); },
+      [self](const NextSlice&) { Advance(self); },
+      [self](const IdleCheck&) { UnloadIfIdle(self->state); },
   };
 }
 

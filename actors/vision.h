@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "actors/image_cache.h"
+#include "actors/image_jobs.h"
 #include "actors/messages.h"
+#include "actors/vision_board.h"
 #include "kernels/vision/tower.h"
 #include "storage/image.h"
 #include "storage/packed_model.h"
@@ -29,6 +31,8 @@ struct VisionActorConfig {
   std::chrono::nanoseconds idle{std::chrono::minutes(5)};
   size_t cache_bytes = size_t{64} << 20;
   ImageLimits limits;
+  // Where its status is written whenever that changes; may be null.
+  std::shared_ptr<VisionBoard> board;
   // Bytes of files that may wait, beside the one at work; an image more is
   // refused with RESOURCE_EXHAUSTED.
   size_t max_waiting_bytes = size_t{256} << 20;
@@ -48,20 +52,15 @@ struct ImagePixels {
 using ImageReaderActor =
     caf::typed_actor<caf::replies_to<ReadImage>::with<ImagePixels>>;
 
+// The next slice of the image that is being encoded.
+struct NextSlice {};
+// Looks whether the tower has been idle for too long.
+struct IdleCheck {};
+
+using LocalVisionActor =
+    VisionActor::extend<caf::reacts_to<NextSlice>, caf::reacts_to<IdleCheck>>;
+
 struct VisionState {
-  using Promise = caf::typed_response_promise<EncodedImage>;
-  struct Asker {
-    Promise promise;
-    std::shared_ptr<const std::atomic<bool>> cancelled;
-
-    bool waits() const { return cancelled == nullptr || !*cancelled; }
-  };
-  struct Job {
-    std::shared_ptr<const std::string> file;
-    std::vector<Asker> askers;
-
-    bool wanted() const;
-  };
   using Time = std::chrono::steady_clock::time_point;
 
   // Tells all who wait that it is lost.
@@ -71,7 +70,7 @@ struct VisionState {
   std::unique_ptr<ImageCache> cache;
   ImageReaderActor reader;
   std::unique_ptr<kernels::vision::VisionTower> tower;  // null: not loaded
-  std::deque<Job> jobs;  // the first is being read or encoded
+  std::deque<ImageJob> jobs;  // the first is being read or encoded
   std::shared_ptr<const std::vector<float>> pixels;  // of the first, once read
   Time began, last_used;
   size_t waiting_bytes = 0;  // of all jobs' files
@@ -79,12 +78,15 @@ struct VisionState {
 };
 
 // Computes: spawn it detached.
-VisionActor::behavior_type Vision(
-    VisionActor::stateful_pointer<VisionState> self, VisionActorConfig config);
+LocalVisionActor::behavior_type Vision(
+    LocalVisionActor::stateful_pointer<VisionState> self,
+    VisionActorConfig config);
 
 }  // namespace lapidary
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ReadImage)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ImagePixels)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::NextSlice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::IdleCheck)
 
 #endif  // LAPIDARY_ACTORS_VISION_H_

@@ -14,10 +14,12 @@ struct Image {
   std::vector<uint8_t> rgb;  // [height][width][3]
 };
 
-// Held against the file's own header before pixels are allocated. Decoding
-// takes up to 12 bytes a pixel (a progressive JPEG's coefficients, or a
-// picture that is turned), of which Image keeps 3.
+// Held against the file's own header before pixels are allocated.
 struct ImageLimits {
+  // That decoding takes at most for each pixel (a progressive JPEG's
+  // coefficients, or a picture that is turned); Image keeps 3 of them.
+  static constexpr int64_t kDecodingBytes = 12;
+
   size_t max_bytes = 32 << 20;  // of the encoded file
   // 50 million is the largest that telephones take without being asked to.
   int64_t max_pixels = 50'000'000;  // height x width

@@ -299,6 +299,22 @@ const PleTableShape& PackedModel::ple_shape() const {
 }
 size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
 size_t PackedModel::vision_bytes() const { return impl_->vision_bytes; }
+
+std::string PackedModel::vision_fingerprint() const {
+  if (!has_vision_tower()) return "";
+  std::map<std::string, std::string> checksums;
+  for (const ManifestFile& file : impl_->manifest.files) {
+    for (const char* name : {kVisionFile, kConfigFile, kProcessorConfigFile,
+                             kPreprocessorConfigFile}) {
+      if (file.path == name) checksums[file.path] = file.checksum;
+    }
+  }
+  std::string all;
+  for (const auto& [path, checksum] : checksums) {
+    absl::StrAppend(&all, path, " ", checksum, "\n");
+  }
+  return Checksum(all);
+}
 std::vector<TensorGroup> PackedModel::groups() const {
   return GroupTensors(impl_->manifest);
 }

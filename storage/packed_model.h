@@ -66,6 +66,10 @@ class PackedModel {
   bool has_vision_tower() const { return vision_bytes() > 0; }
   size_t vision_bytes() const;
 
+  // Names the tower and how images are prepared for it: equal in two packed
+  // models exactly where the files that decide it are equal. Empty without one.
+  std::string vision_fingerprint() const;
+
   // Maps the vision tower; the mapping goes with the last copy of the pointer.
   //
   // Errors: FAILED_PRECONDITION where the model has none; DATA_LOSS (damaged;

@@ -33,6 +33,17 @@ double Rounded(double value) {
   return rounded;
 }
 
+OutputJson VisionPeers(const v1::Vision& vision) {
+  OutputJson peers = OutputJson::array();
+  for (const v1::VisionPeer& peer : vision.peers()) {
+    peers.push_back({{"address", peer.address()},
+                     {"alive", peer.alive()},
+                     {"images", peer.images()},
+                     {"reason", peer.reason()}});
+  }
+  return peers;
+}
+
 }  // namespace
 
 OutputJson ToJson(const v1::Token& token) {
@@ -197,7 +208,8 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"cache_hits", status.vision().cache_hits()},
         {"cache_misses", status.vision().cache_misses()},
         {"cache_bytes", status.vision().cache_bytes()},
-        {"cache_capacity", status.vision().cache_capacity()}}},
+        {"cache_capacity", status.vision().cache_capacity()},
+        {"peers", VisionPeers(status.vision())}}},
       {"kernels",
        {{"integer_products", status.kernels().integer_products()},
         {"vectors", status.kernels().vectors()},

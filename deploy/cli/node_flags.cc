@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "storage/model_files.h"
 
 namespace lapidary::cli {
@@ -78,11 +79,17 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                 "layer that owns keys and values.",
                 &options_.trim_prefill);
   flags->Choice(
-      "vision", {"lazy", "pinned", "off"},
+      "vision", {"lazy", "pinned", "remote", "off"},
       "The vision tower: loaded for the first image and unloaded "
-      "after --vision-idle without one, loaded at the start and kept, "
-      "or never.",
+      "after --vision-idle without one; loaded at the start and kept; never "
+      "loaded, the nodes of --vision-peers encode images; or never, and images "
+      "are refused.",
       &vision_);
+  flags->OptionalText("vision-peers", "HOST:PORT,…",
+                      "With --vision=remote, the nodes that encode images: "
+                      "each serves the same packed model with its tower. One "
+                      "that is lost or full is replaced by the next.",
+                      &vision_peers_);
   flags->Duration("vision-idle",
                   "Time without an image after which a lazy tower is unloaded.",
                   &options_.vision.idle);
@@ -116,6 +123,17 @@ void NodeFlags::DefineServing(FlagSet* flags) {
   flags->Integer("default-max-tokens",
                  "Longest answer where a request does not say.", 1, 1 << 24,
                  &default_max_tokens_);
+  flags->OptionalText("media-urls", "PREFIX,…",
+                      "Beginnings of URLs that image parts may name, as in "
+                      "https://images.example.org/cats/; a host alone means "
+                      "https. Redirects must begin so as well, and a host must "
+                      "have a public address unless the prefix names the "
+                      "address. Without it no URL is fetched.",
+                      &media_urls_);
+  flags->Text("media-files", "FOLDER",
+              "The folder whose files image parts may name, wherever links "
+              "lead. If empty, no file is read.",
+              &options_.media.folder);
   flags->OptionalText("max-message", "SIZE",
                       "Largest request. Without it 4M, or 33M where images are "
                       "taken.",
@@ -169,7 +187,15 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
       kv_dtype_ == "bf16" ? kernels::DType::kBf16 : kernels::DType::kF32;
   options.vision.mode = vision_ == "off"      ? VisionOptions::Mode::kOff
                         : vision_ == "pinned" ? VisionOptions::Mode::kPinned
+                        : vision_ == "remote" ? VisionOptions::Mode::kRemote
                                               : VisionOptions::Mode::kLazy;
+  if (media_urls_.has_value()) {
+    options.media.urls = absl::StrSplit(*media_urls_, ',', absl::SkipEmpty());
+  }
+  if (vision_peers_.has_value()) {
+    options.vision.peers =
+        absl::StrSplit(*vision_peers_, ',', absl::SkipEmpty());
+  }
   if (max_message_.has_value()) {
     const absl::StatusOr<size_t> bytes = ParseBytes(*max_message_);
     if (!bytes.ok()) {

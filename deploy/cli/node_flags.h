@@ -42,7 +42,8 @@ class NodeFlags {
   int64_t default_max_tokens_ = options_.default_max_tokens;
   std::string kv_dtype_ = "f32";
   std::string memory_limit_;
-  std::optional<std::string> prefix_cache_, max_message_;
+  std::optional<std::string> prefix_cache_, max_message_, vision_peers_,
+      media_urls_;
   std::string vision_ = "lazy";
 };
 

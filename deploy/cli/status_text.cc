@@ -140,17 +140,34 @@ std::string ScheduleText(const v1::StatusResponse& status) {
   return text;
 }
 
+std::string TowerText(const v1::Vision& vision) {
+  return Line("vision",
+              absl::StrFormat(
+                  "%s, weights %s, work space %s; loaded %d times, unloaded %d",
+                  vision.loaded() ? "loaded" : "not loaded",
+                  HumanBytes(vision.weight_bytes()),
+                  HumanBytes(vision.activation_bytes()), vision.loads(),
+                  vision.unloads()));
+}
+
+std::string PeersText(const v1::Vision& vision) {
+  std::string text;
+  for (const v1::VisionPeer& peer : vision.peers()) {
+    const std::string state =
+        peer.alive() ? "there" : absl::StrCat("not there: ", peer.reason());
+    absl::StrAppend(
+        &text, Line(text.empty() ? "vision" : "",
+                    absl::StrFormat("%s encoded %d images; %s", peer.address(),
+                                    peer.images(), state)));
+  }
+  return text;
+}
+
 std::string VisionText(const v1::StatusResponse& status) {
   if (!status.has_vision()) return "";
   const v1::Vision& vision = status.vision();
   return absl::StrCat(
-      Line("vision",
-           absl::StrFormat(
-               "%s, weights %s, work space %s; loaded %d times, unloaded %d",
-               vision.loaded() ? "loaded" : "not loaded",
-               HumanBytes(vision.weight_bytes()),
-               HumanBytes(vision.activation_bytes()), vision.loads(),
-               vision.unloads())),
+      vision.peers().empty() ? TowerText(vision) : PeersText(vision),
       Line("", absl::StrFormat("%d images encoded, %d waiting; %d of %d known, "
                                "%s of %s kept",
                                vision.images(), vision.waiting(),

@@ -158,5 +158,41 @@ TEST_F(CgroupTest, OfVersion1_IsThatOfTheMemoryController) {
   EXPECT_EQ(Limit(""), 0u);
 }
 
+TEST(MemoryPlanTest, LargestImageMakesRoomUnderALimit) {
+  const ImageMemory images{600 * kMega, 10 * kMega, /*decodes=*/true};
+  ImageLimits limits;
+  ASSERT_TRUE(PlanMemoryWithImages(E2b(), Wishes(0), images, &limits).ok());
+  EXPECT_EQ(limits.max_pixels, 50'000'000);
+  int64_t last = 0;
+  for (const uint64_t limit : {2600, 3200, 6000, 12000}) {
+    const auto plan =
+        PlanMemoryWithImages(E2b(), Wishes(limit * kMega), images, &limits);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_LE(plan->Total(), limit * kMega);
+    // Decoding is among what is counted.
+    EXPECT_EQ(plan->weights,
+              E2b().weight_bytes + 610 * kMega + 12u * limits.max_pixels);
+    EXPECT_GE(limits.max_pixels, last);
+    last = limits.max_pixels;
+  }
+  EXPECT_EQ(last, 50'000'000);
+}
+
+TEST(MemoryPlanTest, SmallestLimitWithImages_Works) {
+  const ImageMemory images{600 * kMega, 10 * kMega, /*decodes=*/true};
+  ImageLimits limits;
+  const absl::Status refused =
+      PlanMemoryWithImages(E2b(), Wishes(kMega), images, &limits).status();
+  const std::string words = "the smallest that works with this model is ";
+  const std::string message(refused.message());
+  const size_t at = message.find(words);
+  ASSERT_NE(at, std::string::npos) << message;
+  const uint64_t smallest = std::stoull(message.substr(at + words.size()));
+  EXPECT_TRUE(
+      PlanMemoryWithImages(E2b(), Wishes(smallest), images, &limits).ok());
+  EXPECT_FALSE(
+      PlanMemoryWithImages(E2b(), Wishes(smallest - 1), images, &limits).ok());
+}
+
 }  // namespace
 }  // namespace lapidary

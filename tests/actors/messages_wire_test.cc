@@ -66,6 +66,7 @@ Submit MakeSubmit() {
   submit.min_tokens = 17;
   submit.no_prefix_cache = true;
   submit.soft_tokens = {{3, MakeTensor(1, 50)}, {7, MakeTensor(2, 60)}};
+  submit.only_asks = true;
   return submit;
 }
 
@@ -95,7 +96,8 @@ std::vector<WireMessage> AllMessages() {
   encoded.stop = {"a", "b\n"};
   encoded.continuation_tokens = 2;
   encoded.images = {{3, std::make_shared<const std::string>("\x89PNG", 4),
-                     MakeTensor(1, 80), "prompt"}};
+                     MakeTensor(1, 80), "prompt", "key",
+                     MediaSource{MediaSource::Kind::kFile, "a.png"}}};
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3, 4,
               2, {1, 2, 3, 4, 5, 6}};
@@ -159,6 +161,23 @@ std::vector<WireMessage> AllMessages() {
       ple,
       ProcessStatus{1, 2},
       DirectoryStatus{{{"stage", true, 2, "killed"}}},
+      EncodeImage{std::make_shared<const std::string>("\x89PNG", 4), nullptr, "",
+                  "tower"},
+      EncodedImage{absl::UnavailableError("lost"), MakeTensor(2, 90)},
+      VisionStatus{true,
+                   1,
+                   2,
+                   3,
+                   4,
+                   5,
+                   6,
+                   7,
+                   8,
+                   9,
+                   10,
+                   11,
+                   "tower",
+                   {{"peer:1", true, 2, "refused"}}},
   };
 }
 
@@ -224,6 +243,12 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
   EXPECT_EQ(Fields<PleStatus>(), pb::PleStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<ProcessStatus>(),
             pb::ProcessStatus::descriptor()->field_count());
+  EXPECT_EQ(Fields<EncodedImage>(),
+            pb::EncodedImage::descriptor()->field_count());
+  EXPECT_EQ(Fields<VisionStatus>(),
+            pb::VisionStatus::descriptor()->field_count());
+  EXPECT_EQ(Fields<VisionPeer>(),
+            pb::VisionStatus::Peer::descriptor()->field_count());
   EXPECT_EQ(Fields<RoleStatus>(), pb::RoleStatus::descriptor()->field_count());
   EXPECT_EQ(
       std::variant_size_v<WireMessage>,

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/json.h"
+#include "tests/actors/image_requests.h"
 #include "tests/actors/nano_node.h"
 #include "tests/support/files.h"
 
@@ -23,10 +24,6 @@ namespace {
 using testing::HasSubstr;
 
 constexpr char kGoldens[] = "tests/goldens/nano/";
-
-std::string Picture(const std::string& file) {
-  return ReadBytes(absl::StrCat(kGoldens, "media/", file));
-}
 
 // A golden's conversation without sounds, and what Hugging Face made of it.
 struct Case {
@@ -71,32 +68,6 @@ std::vector<Case> Cases() {
     cases.push_back(std::move(c));
   }
   return cases;
-}
-
-v1::GenerateRequest AskChat(const v1::Chat& chat, int32_t max_tokens) {
-  v1::GenerateRequest request;
-  *request.mutable_prompt()->mutable_chat() = chat;
-  request.mutable_sampling()->set_temperature(0);
-  request.set_max_tokens(max_tokens);
-  request.set_top_logprobs(0);
-  return request;
-}
-
-v1::GenerateRequest AskImages(const std::vector<std::string>& files,
-                              const std::string& question) {
-  v1::Chat chat;
-  v1::Message* turn = chat.add_messages();
-  turn->set_role("user");
-  for (const std::string& file : files) {
-    turn->add_parts()->mutable_image()->set_data(file);
-  }
-  turn->add_parts()->set_text(question);
-  return AskChat(chat, 8);
-}
-
-std::string What(Stub& stub, const std::string& file) {
-  const Answer answer = Generate(stub, AskImages({file}, "What is this?"));
-  return answer.status.ok() ? answer.text : answer.status.error_message();
 }
 
 struct Served {

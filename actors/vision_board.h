@@ -1,0 +1,34 @@
+// The newest status of the vision actor, for those who cannot wait until it has
+// time to answer: loading a tower takes seconds. Written by the actor, read by
+// any thread.
+#ifndef LAPIDARY_ACTORS_VISION_BOARD_H_
+#define LAPIDARY_ACTORS_VISION_BOARD_H_
+
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "actors/messages_status.h"
+
+namespace lapidary {
+
+class VisionBoard {
+ public:
+  // None: there is no actor.
+  void Write(std::optional<VisionStatus> status) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    status_ = std::move(status);
+  }
+  std::optional<VisionStatus> Read() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return status_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<VisionStatus> status_;
+};
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_ACTORS_VISION_BOARD_H_

@@ -1,8 +1,10 @@
 #include "storage/model_config.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "storage/audio_config_reader.h"
 #include "storage/file_io.h"
 #include "storage/json.h"
 #include "storage/model_files.h"
@@ -95,6 +97,10 @@ void ReadTowers(JsonFields* fields, ModelConfig* config) {
     config->vision = ReadVisionConfig(*vision, fields->Name("vision_config"),
                                       config->text.hidden_size);
   }
+  if (const Json* audio = fields->Find("audio_config")) {
+    config->audio = ReadAudioConfig(*audio, fields->Name("audio_config"),
+                                    config->text.hidden_size);
+  }
   const int64_t vocab_size = config->text.vocab_size;
   ReadModality(fields, config->has_vision, "boi_token_id", "eoi_token_id",
                "image_token_id", {255999, 262144, 262145},
@@ -148,6 +154,38 @@ float AboveZero(JsonFields* fields, absl::string_view name, float fallback,
     fields->Fail(name, absl::StrCat("want a number in (0, ", max, "]"));
   }
   return inside ? static_cast<float>(value) : fallback;
+}
+
+absl::Status ReadImageSize(const Json& json, const std::string& path,
+                           ModelConfig* config) {
+  JsonFields outer(json, path);
+  const Json* processor = outer.Find("image_processor");
+  const std::string inside =
+      processor == nullptr ? path : outer.Name("image_processor");
+  JsonFields fields(processor == nullptr ? json : *processor, inside);
+  const Json* size = fields.Find("size");
+  if (size == nullptr) return absl::OkStatus();
+  JsonFields sides(*size, fields.Name("size"));
+  constexpr int64_t kMostPixels = 4096;
+  const int64_t height = sides.Int("height", 768, 1, kMostPixels);
+  const int64_t width = sides.Int("width", 768, 1, kMostPixels);
+  if (!sides.ok()) return sides.status();
+  config->vision_image_height = height;
+  config->vision_image_width = width;
+  return absl::OkStatus();
+}
+
+// Older folders have its fields among those of the image processor.
+void ReadFeatureExtractor(const Json& json, const std::string& path,
+                          ModelConfig* config) {
+  if (!config->audio.ok()) return;
+  JsonFields outer(json, path);
+  const Json* extractor = outer.Find("feature_extractor");
+  const std::string inside =
+      extractor == nullptr ? path : outer.Name("feature_extractor");
+  absl::Status read = ReadMelConfig(extractor == nullptr ? json : *extractor,
+                                    inside, &config->audio->mel);
+  if (!read.ok()) config->audio = std::move(read);
 }
 
 }  // namespace
@@ -236,21 +274,8 @@ absl::Status ParseProcessorConfig(absl::string_view json,
                                   ModelConfig* config) {
   absl::StatusOr<Json> parsed = ParseJson(json, path);
   if (!parsed.ok()) return parsed.status();
-  JsonFields outer(*parsed, path);
-  const Json* processor = outer.Find("image_processor");
-  const std::string inside =
-      processor == nullptr ? path : outer.Name("image_processor");
-  JsonFields fields(processor == nullptr ? *parsed : *processor, inside);
-  const Json* size = fields.Find("size");
-  if (size == nullptr) return absl::OkStatus();
-  JsonFields sides(*size, fields.Name("size"));
-  constexpr int64_t kMostPixels = 4096;
-  const int64_t height = sides.Int("height", 768, 1, kMostPixels);
-  const int64_t width = sides.Int("width", 768, 1, kMostPixels);
-  if (!sides.ok()) return sides.status();
-  config->vision_image_height = height;
-  config->vision_image_width = width;
-  return absl::OkStatus();
+  ReadFeatureExtractor(*parsed, path, config);
+  return ReadImageSize(*parsed, path, config);
 }
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "kernels/audio/config.h"
 #include "kernels/text/config.h"
 #include "kernels/vision/config.h"
 
@@ -37,6 +38,9 @@ struct ModelConfig {
   // a tower: many are text alone and keep the entry.
   absl::StatusOr<kernels::vision::VisionConfig> vision =
       absl::NotFoundError("config.json has no vision_config");
+  // Likewise what audio_config says, with the processor's feature extractor.
+  absl::StatusOr<kernels::audio::AudioConfig> audio =
+      absl::NotFoundError("config.json has no audio_config");
   // Multimodal ids; absent in text-only checkpoints.
   std::optional<int32_t> boi_token_id, eoi_token_id, image_token_id;
   std::optional<int32_t> boa_token_id, eoa_token_id, audio_token_id;
@@ -50,6 +54,10 @@ struct ModelConfig {
   // tower embeds it (gemma3n-vision.md §7).
   bool tower_ends_image() const {
     return eoi_token_id.value_or(0) >= text.vocab_size_per_layer_input;
+  }
+  // Likewise the token that ends a sound (gemma3n-audio.md §5.2).
+  bool tower_ends_sound() const {
+    return eoa_token_id.value_or(0) >= text.vocab_size_per_layer_input;
   }
   // Rows that the tower gives for an image: its soft tokens, and that one.
   int64_t image_rows() const {
@@ -69,8 +77,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
 absl::Status ParseGenerationConfig(absl::string_view generation_json,
                                    ModelConfig* config);
 
-// Takes the image size from the text of processor_config.json, or of
-// preprocessor_config.json as older folders have it; `path` names it in errors.
+// Takes the image size and the sound front end from the text of
+// processor_config.json, or of preprocessor_config.json as older folders have
+// it; `path` names it in errors. What is wrong with the front end becomes
+// config->audio's error.
 absl::Status ParseProcessorConfig(absl::string_view json,
                                   const std::string& path, ModelConfig* config);
 

@@ -47,6 +47,8 @@ inline constexpr char kManifestFile[] = "manifest.json";
 inline constexpr char kWeightsFolder[] = "weights";
 // The vision tower and embedder, in the weights' folder.
 inline constexpr char kVisionFile[] = "weights/vision.bin";
+// The audio tower and embedder.
+inline constexpr char kAudioFile[] = "weights/audio.bin";
 inline constexpr char kPleFolder[] = "ple";
 // There while a packer works, or after it was killed.
 inline constexpr char kUnfinishedFile[] = "packing-unfinished";

@@ -19,10 +19,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/audio/weights.h"
 #include "kernels/bf16.h"
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/text/weights.h"
 #include "kernels/vision/weights.h"
+#include "storage/audio_packer.h"
 #include "storage/chat_template.h"
 #include "storage/checkpoint.h"
 #include "storage/checkpoint_check.h"
@@ -32,6 +34,7 @@
 #include "storage/model_files.h"
 #include "storage/neuron_packer.h"
 #include "storage/pack_target.h"
+#include "storage/permuted_packer.h"
 #include "storage/ple_store.h"
 #include "storage/tensor_groups.h"
 #include "storage/tokenizer.h"
@@ -44,9 +47,9 @@ namespace {
 using kernels::AlignedBuffer;
 using kernels::DType;
 using kernels::QuantError;
+using kernels::TapOrder;
 using kernels::text::TensorSpec;
 using kernels::text::TensorUse;
-using kernels::vision::VisionTensorSpec;
 
 // Of PLE rows handed on at once.
 constexpr size_t kPleBatchBytes = size_t{4} << 20;
@@ -55,6 +58,7 @@ constexpr uint64_t kSlackBytes = uint64_t{2} << 20;
 
 std::string FileOf(const TensorSpec& spec) {
   if (kernels::vision::IsVisionTensor(spec.name)) return kVisionFile;
+  if (kernels::audio::IsAudioTensor(spec.name)) return kAudioFile;
   return spec.layer < 0
              ? absl::StrCat(kWeightsFolder, "/global.bin")
              : absl::StrFormat("%s/layer_%03d.bin", kWeightsFolder, spec.layer);
@@ -158,8 +162,11 @@ class Packer {
   absl::Status WriteByNeuron(const TensorSpec& spec,
                              const CheckpointTensor& tensor, FileWriter* file,
                              PleTask* ple, QuantError* error);
-  absl::Status WritePermuted(const VisionTensorSpec& spec,
+  absl::Status WritePermuted(const TensorSpec& spec, const TapOrder& order,
                              const CheckpointTensor& tensor, FileWriter* file);
+  // Adds a tower's tensors to those that are packed.
+  template <typename TowerTensorSpec>
+  void AddTower(std::vector<TowerTensorSpec> tower);
   absl::Status WritePlain(const CheckpointTensor& tensor, FileWriter* file);
   absl::Status FinishFile(FileWriter* file, const std::string& name);
   absl::Status CopyFiles();
@@ -174,13 +181,21 @@ class Packer {
   std::unique_ptr<Checkpoint> checkpoint_;
   std::vector<TensorSpec> specs_;
   // Convolutions that are packed in another order, by name.
-  std::map<std::string, VisionTensorSpec> permuted_;
+  std::map<std::string, TapOrder> permuted_;
   Manifest manifest_;
   std::unique_ptr<PackTarget> target_;
   uint64_t bytes_total_ = 0;  // weights and PLE table
   uint64_t weights_done_ = 0;
   uint64_t bytes_needed_ = 0;  // on the target's disk
 };
+
+template <typename TowerTensorSpec>
+void Packer::AddTower(std::vector<TowerTensorSpec> tower) {
+  for (TowerTensorSpec& spec : tower) {
+    if (spec.permuted()) permuted_.emplace(spec.packed.name, spec.order());
+    specs_.push_back(std::move(spec.packed));
+  }
+}
 
 absl::Status Packer::ReadSource() {
   const auto is_weight_dtype = [](const auto& other) {
@@ -207,14 +222,12 @@ absl::Status Packer::ReadSource() {
   checkpoint_ = *std::move(checkpoint);
   if (auto s = CheckTensors(config_.text, *checkpoint_); !s.ok()) return s;
   specs_ = TextTensorSpecs(config_.text);
-  absl::StatusOr<std::vector<VisionTensorSpec>> vision =
-      CheckVisionTensors(config_, *checkpoint_);
+  auto vision = CheckVisionTensors(config_, *checkpoint_);
   if (!vision.ok()) return vision.status();
-  for (VisionTensorSpec& spec : *vision) {
-    specs_.push_back(spec.packed);
-    const std::string name = spec.packed.name;
-    if (spec.permuted()) permuted_.emplace(name, std::move(spec));
-  }
+  AddTower(*std::move(vision));
+  auto audio = CheckAudioTensors(config_, *checkpoint_);
+  if (!audio.ok()) return audio.status();
+  AddTower(*std::move(audio));
 
   std::error_code error;
   std::filesystem::path source =
@@ -293,6 +306,7 @@ absl::Status Packer::CheckSpace() {
 // Of Report, while a tensor is packed.
 std::string Packer::StepName(const TensorSpec& spec) const {
   if (kernels::vision::IsVisionTensor(spec.name)) return "vision tower";
+  if (kernels::audio::IsAudioTensor(spec.name)) return "audio tower";
   if (spec.layer < 0) return spec.name;
   return absl::StrCat("layer ", spec.layer + 1, " of ",
                       config_.text.num_hidden_layers);
@@ -347,11 +361,12 @@ absl::Status Packer::WriteByNeuron(const TensorSpec& spec,
   return file->Append((*packed)->data(), (*packed)->size());
 }
 
-absl::Status Packer::WritePermuted(const VisionTensorSpec& spec,
+absl::Status Packer::WritePermuted(const TensorSpec& spec,
+                                   const TapOrder& order,
                                    const CheckpointTensor& tensor,
                                    FileWriter* file) {
   const auto packed =
-      PackPermuted(spec, tensor, PackedDType(spec.packed, options_.dtypes));
+      PackPermuted(spec, order, tensor, PackedDType(spec, options_.dtypes));
   if (!packed.ok()) return packed.status();
   return file->Append((*packed)->data(), (*packed)->size());
 }
@@ -386,7 +401,7 @@ absl::Status Packer::WriteTensor(const TensorSpec& spec, FileWriter* file,
   const auto permuted = permuted_.find(spec.name);
   const absl::Status written =
       permuted != permuted_.end()
-          ? WritePermuted(permuted->second, tensor, file)
+          ? WritePermuted(spec, permuted->second, tensor, file)
       : IsByNeuron(spec.use, entry.dtype)
           ? WriteByNeuron(spec, tensor, file, ple, &error)
       : IsMatrix(spec.use) ? WriteGemm(spec, tensor, file, ple, &error)

@@ -53,11 +53,17 @@ bool IsDTypeOf(const TensorSpec& spec, DType dtype) {
 using MappedFiles = std::map<std::string, std::unique_ptr<MappedFile>>;
 using MappedTensors = std::map<std::string, PackedTensor, std::less<>>;
 
-// The vision tower and what its weights lie in.
-struct MappedVision {
+// A tower and what its weights lie in.
+template <typename Weights>
+struct MappedTower {
   MappedFiles files;
-  kernels::vision::VisionWeights weights;
+  Weights weights;
 };
+
+// Whether a file is mapped with the model, and not when a tower is loaded.
+bool IsDecoderFile(absl::string_view path) {
+  return IsWeightFile(path) && path != kVisionFile && path != kAudioFile;
+}
 
 absl::StatusOr<PackedTensor> FindTensor(const MappedTensors& tensors,
                                         const std::string& folder,
@@ -80,6 +86,7 @@ struct PackedModel::Impl {
   MappedTensors tensors;
   size_t weight_bytes = 0;
   size_t vision_bytes = 0;
+  size_t audio_bytes = 0;
 
   std::string Path(absl::string_view name) const {
     return absl::StrCat(folder, "/", name);
@@ -97,6 +104,13 @@ struct PackedModel::Impl {
                          const MappedFiles& mapped, MappedTensors* out) const;
   absl::StatusOr<std::unique_ptr<MappedFile>> Map(
       const ManifestFile& file) const;
+  // Maps the file `path` and binds the tower's weights in it.
+  //   specs  TowerTensorSpec: VisionTensorSpec, AudioTensorSpec
+  //   bind   of the tensors in it, by a TensorLookup
+  template <typename Weights, typename TowerTensorSpec, typename Bind>
+  absl::StatusOr<std::shared_ptr<const Weights>> LoadTower(
+      absl::string_view path, std::vector<TowerTensorSpec> specs,
+      const Bind& bind) const;
 };
 
 absl::Status PackedModel::Impl::ReadManifest() {
@@ -163,6 +177,8 @@ absl::Status PackedModel::Impl::CheckFiles(bool verify_weights) {
     }
     if (file.path == kVisionFile) {
       vision_bytes = file.bytes;
+    } else if (file.path == kAudioFile) {
+      audio_bytes = file.bytes;
     } else if (weights) {
       weight_bytes += file.bytes;
     }
@@ -252,7 +268,7 @@ absl::Status PackedModel::Impl::MapAll(const std::vector<TensorSpec>& specs,
 
 absl::Status PackedModel::Impl::MapTensors() {
   for (const ManifestFile& file : manifest.files) {
-    if (!IsWeightFile(file.path) || file.path == kVisionFile) continue;
+    if (!IsDecoderFile(file.path)) continue;
     absl::StatusOr<std::unique_ptr<MappedFile>> mapped = Map(file);
     if (!mapped.ok()) return mapped.status();
     files.emplace(file.path, *std::move(mapped));
@@ -267,6 +283,29 @@ absl::Status PackedModel::Impl::MapTensors() {
         absl::StrCat("no matrix is ", NameOf(manifest.dtype), ", as it says"));
   }
   return MapAll(TextTensorSpecs(config.text), files, &tensors);
+}
+
+template <typename Weights, typename TowerTensorSpec, typename Bind>
+absl::StatusOr<std::shared_ptr<const Weights>> PackedModel::Impl::LoadTower(
+    absl::string_view path, std::vector<TowerTensorSpec> specs,
+    const Bind& bind) const {
+  auto tower = std::make_shared<MappedTower<Weights>>();
+  for (const ManifestFile& file : manifest.files) {
+    if (file.path != path) continue;
+    absl::StatusOr<std::unique_ptr<MappedFile>> mapped_file = Map(file);
+    if (!mapped_file.ok()) return mapped_file.status();
+    tower->files.emplace(file.path, *std::move(mapped_file));
+  }
+  std::vector<TensorSpec> packed;
+  for (TowerTensorSpec& spec : specs) packed.push_back(std::move(spec.packed));
+  MappedTensors found;
+  if (auto s = MapAll(packed, tower->files, &found); !s.ok()) return s;
+  absl::StatusOr<Weights> weights = bind(kernels::text::TensorLookup(
+      [&](absl::string_view name) { return FindTensor(found, folder, name); }));
+  if (!weights.ok()) return weights.status();
+  tower->weights = *std::move(weights);
+  const Weights* bound = &tower->weights;
+  return std::shared_ptr<const Weights>(tower, bound);
 }
 
 PackedModel::PackedModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -299,6 +338,7 @@ const PleTableShape& PackedModel::ple_shape() const {
 }
 size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
 size_t PackedModel::vision_bytes() const { return impl_->vision_bytes; }
+size_t PackedModel::audio_bytes() const { return impl_->audio_bytes; }
 
 std::string PackedModel::vision_fingerprint() const {
   if (!has_vision_tower()) return "";
@@ -315,6 +355,7 @@ std::string PackedModel::vision_fingerprint() const {
   }
   return Checksum(all);
 }
+
 std::vector<TensorGroup> PackedModel::groups() const {
   return GroupTensors(impl_->manifest);
 }
@@ -337,27 +378,25 @@ PackedModel::LoadVision() const {
   const absl::StatusOr<kernels::vision::VisionConfig>& config =
       impl_->config.vision;
   if (!config.ok()) return config.status();
-  auto vision = std::make_shared<MappedVision>();
-  for (const ManifestFile& file : impl_->manifest.files) {
-    if (file.path != kVisionFile) continue;
-    absl::StatusOr<std::unique_ptr<MappedFile>> mapped = impl_->Map(file);
-    if (!mapped.ok()) return mapped.status();
-    vision->files.emplace(file.path, *std::move(mapped));
+  return impl_->LoadTower<kernels::vision::VisionWeights>(
+      kVisionFile, VisionTensorSpecs(*config),
+      [&](const auto& lookup) { return BindVisionWeights(*config, lookup); });
+}
+
+absl::StatusOr<std::shared_ptr<const kernels::audio::AudioWeights>>
+PackedModel::LoadAudio() const {
+  if (!has_audio_tower()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        folder(),
+        " has no audio tower: its checkpoint has none; pack one that has the "
+        "tower's tensors"));
   }
-  std::vector<TensorSpec> specs;
-  for (auto& spec : VisionTensorSpecs(*config)) {
-    specs.push_back(std::move(spec.packed));
-  }
-  MappedTensors tensors;
-  if (auto s = impl_->MapAll(specs, vision->files, &tensors); !s.ok()) return s;
-  absl::StatusOr<kernels::vision::VisionWeights> weights =
-      BindVisionWeights(*config, [&](absl::string_view name) {
-        return FindTensor(tensors, folder(), name);
-      });
-  if (!weights.ok()) return weights.status();
-  vision->weights = *std::move(weights);
-  const kernels::vision::VisionWeights* bound = &vision->weights;
-  return std::shared_ptr<const kernels::vision::VisionWeights>(vision, bound);
+  const absl::StatusOr<kernels::audio::AudioConfig>& config =
+      impl_->config.audio;
+  if (!config.ok()) return config.status();
+  return impl_->LoadTower<kernels::audio::AudioWeights>(
+      kAudioFile, AudioTensorSpecs(*config),
+      [&](const auto& lookup) { return BindAudioWeights(*config, lookup); });
 }
 
 }  // namespace lapidary

@@ -9,8 +9,8 @@
 //
 // Folder:
 //   manifest.json        last written, by rename: without it there is no model
-//   weights/*.bin        tensors at 4096-byte aligned offsets; vision.bin holds
-//                        the tower, if the checkpoint had one
+//   weights/*.bin        tensors at 4096-byte aligned offsets; vision.bin and
+//                        audio.bin hold the towers that the checkpoint had
 //   ple/                 the RocksDB table
 //   config.json, generation_config.json, tokenizer.model, tokenizer.json, …
 //                        copied from the checkpoint, byte for byte
@@ -24,6 +24,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/audio/weights.h"
 #include "kernels/text/weights.h"
 #include "kernels/vision/weights.h"
 #include "storage/model_config.h"
@@ -76,6 +77,12 @@ class PackedModel {
   // names the file); RESOURCE_EXHAUSTED.
   absl::StatusOr<std::shared_ptr<const kernels::vision::VisionWeights>>
   LoadVision() const;
+
+  // The same for the audio tower.
+  bool has_audio_tower() const { return audio_bytes() > 0; }
+  size_t audio_bytes() const;
+  absl::StatusOr<std::shared_ptr<const kernels::audio::AudioWeights>>
+  LoadAudio() const;
 
   // Finds tensors in the mapped files; valid as long as this object.
   kernels::text::TensorLookup Lookup() const;

@@ -1,33 +1,119 @@
 #include "storage/sound_decoder.h"
 
-#include <utility>
+#include <string>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "storage/sound_file.h"
 
 namespace lapidary {
+namespace {
 
-struct PcmStream::Impl {};
-PcmStream::PcmStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-PcmStream::~PcmStream() = default;
+// A file begins with `first`, and has `then` at `offset`.
+struct Magic {
+  absl::string_view first;
+  size_t offset;
+  absl::string_view then;
 
-absl::StatusOr<Sound> DecodeSound(absl::string_view /*bytes*/,
-                                  const SoundLimits& /*limits*/) {
-  return absl::UnimplementedError("sounds are not decoded yet");
+  bool Matches(absl::string_view bytes) const {
+    return absl::StartsWith(bytes, first) && bytes.size() >= offset &&
+           absl::StartsWith(bytes.substr(offset), then);
+  }
+};
+
+// What people send instead.
+constexpr struct {
+  Magic magic;
+  const char* name;
+} kOtherFiles[] = {
+    {{"", 4, "ftyp"}, "an MP4 or M4A file (AAC)"},
+    {{"\x1A\x45\xDF\xA3", 0, ""}, "a WebM or Matroska file"},
+    {{"FORM", 8, "AIF"}, "an AIFF sound"},
+    {{".snd", 0, ""}, "an AU sound"},
+    {{"#!AMR", 0, ""}, "an AMR sound"},
+    {{"caff", 0, ""}, "a CAF sound"},
+    {{"MThd", 0, ""}, "a MIDI file"},
+    {{"RIFF", 8, "AVI "}, "an AVI film"},
+    {{"RIFF", 8, "WEBP"}, "a WebP image"},
+    {{"\x89PNG", 0, ""}, "a PNG image"},
+    {{"\xFF\xD8\xFF", 0, ""}, "a JPEG image"},
+    {{"%PDF", 0, ""}, "a PDF document"},
+    {{"<", 0, ""}, "XML or HTML text"},
+    {{"{", 0, ""}, "JSON text"},
+    {{"data:", 0, ""}, "a data URL, not the bytes in it"},
+    {{"http", 0, ""}, "an address, not what is there"},
+    {{"UklGR", 0, ""}, "base64 text of a WAV sound, not its bytes"},
+    {{"T2dnUw", 0, ""}, "base64 text of an Ogg sound, not its bytes"},
+    {{"ZkxhQ", 0, ""}, "base64 text of a FLAC sound, not its bytes"},
+    {{"SUQz", 0, ""}, "base64 text of an MP3 sound, not its bytes"},
+    {{"//uQ", 0, ""}, "base64 text of an MP3 sound, not its bytes"},
+};
+
+absl::Status NotASound(absl::string_view bytes) {
+  std::string found =
+      absl::StrCat("an unknown kind of file that begins with the bytes ",
+                   absl::BytesToHexString(bytes.substr(0, 8)));
+  if (bytes.empty()) found = "no bytes";
+  for (const auto& other : kOtherFiles) {
+    if (other.magic.Matches(bytes)) {
+      found = other.name;
+      break;
+    }
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("sound: this is ", found,
+                   "; send the bytes of a WAV, FLAC, Ogg or MP3 file"));
 }
-absl::StatusOr<Sound> DecodePcm(absl::string_view /*bytes*/,
-                                const PcmFormat& /*format*/,
-                                const SoundLimits& /*limits*/) {
-  return absl::UnimplementedError("sounds are not decoded yet");
+
+bool IsMp3(absl::string_view bytes) {
+  if (absl::StartsWith(bytes, "ID3")) return true;
+  // A frame: eleven bits of synchronisation, then version and layer III.
+  return bytes.size() >= 2 && bytes[0] == '\xFF' && (bytes[1] & 0xE0) == 0xE0 &&
+         (bytes[1] & 0x18) != 0x08 && (bytes[1] & 0x06) == 0x02;
 }
-absl::StatusOr<std::unique_ptr<PcmStream>> PcmStream::Open(
-    const PcmFormat& /*format*/, const SoundLimits& /*limits*/) {
-  return absl::UnimplementedError("sounds are not decoded yet");
+
+absl::Status CheckBytes(absl::string_view bytes, const SoundLimits& limits) {
+  if (bytes.size() <= limits.max_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("sound: it has ", bytes.size(), " bytes, the limit is ",
+                   limits.max_bytes, "; cut it into several or compress it"));
 }
-absl::Status PcmStream::Push(absl::string_view /*bytes*/,
-                             std::vector<float>* /*samples*/) {
-  return absl::UnimplementedError("sounds are not decoded yet");
+
+}  // namespace
+
+absl::StatusOr<Sound> DecodeSound(absl::string_view bytes,
+                                  const SoundLimits& limits) {
+  if (auto s = CheckBytes(bytes, limits); !s.ok()) return s;
+  const Magic wav = {"RIFF", 8, "WAVE"}, rf64 = {"RF64", 8, "WAVE"};
+  absl::Status status;
+  if (wav.Matches(bytes) || rf64.Matches(bytes)) {
+    status = CheckWav(bytes);
+  } else if (absl::StartsWith(bytes, "OggS")) {
+    status = CheckOgg(bytes);
+  } else if (!absl::StartsWith(bytes, "fLaC") && !IsMp3(bytes)) {
+    status = NotASound(bytes);
+  }
+  if (!status.ok()) return status;
+  return DecodeSoundFile(bytes, limits);
 }
-absl::Status PcmStream::Finish(std::vector<float>* /*samples*/) {
-  return absl::UnimplementedError("sounds are not decoded yet");
+
+absl::StatusOr<Sound> DecodePcm(absl::string_view bytes,
+                                const PcmFormat& format,
+                                const SoundLimits& limits) {
+  if (auto s = CheckBytes(bytes, limits); !s.ok()) return s;
+  auto stream = PcmStream::Open(format, limits);
+  if (!stream.ok()) return stream.status();
+  Sound sound;
+  sound.format = "PCM";
+  sound.rate = format.rate;
+  sound.channels = format.channels;
+  if (auto s = (*stream)->Push(bytes, &sound.samples); !s.ok()) return s;
+  if (auto s = (*stream)->Finish(&sound.samples); !s.ok()) return s;
+  if (sound.samples.empty()) {
+    return absl::InvalidArgumentError("PCM sound: it has no samples");
+  }
+  return sound;
 }
-int64_t PcmStream::frames() const { return 0; }
 
 }  // namespace lapidary

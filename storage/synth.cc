@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "kernels/audio/weights.h"
 #include "kernels/bf16.h"
 #include "kernels/text/weights.h"
 #include "kernels/vision/weights.h"
@@ -32,6 +33,7 @@ using kernels::text::TextConfig;
 constexpr int64_t kBatchElements = int64_t{2} << 20;
 
 constexpr char kWithVision[] = "+vision";
+constexpr char kWithAudio[] = "+audio";
 
 struct Range {
   double amplitude;
@@ -46,12 +48,19 @@ uint32_t Fnv1a(absl::string_view text) {
   return hash;
 }
 
+bool IsTowerTensor(absl::string_view name) {
+  return kernels::vision::IsVisionTensor(name) ||
+         kernels::audio::IsAudioTensor(name);
+}
+
 // Of a tower's or its embedder's tensor: norms and layer scales are far from 1
 // and 0, and convolutions keep the variance of their inputs.
-Range VisionRangeOf(const TensorSpec& spec) {
+Range TowerRangeOf(const TensorSpec& spec) {
   if (absl::EndsWith(spec.name, ".gamma")) return {0.2, 0.5};
   if (absl::EndsWith(spec.name, ".bias")) return {0.2 * std::sqrt(3.0), 0.0};
-  if (absl::EndsWith(spec.name, "embed_vision.embedding.weight")) {
+  if (absl::EndsWith(spec.name, "per_dim_scale")) return {0.5, 0.0};
+  if (absl::StartsWith(spec.name, "embed_") &&
+      absl::EndsWith(spec.name, ".embedding.weight")) {
     return {std::sqrt(3.0), 0.0};
   }
   if (spec.shape.size() == 1) return {0.5, 1.0};  // a norm
@@ -66,7 +75,7 @@ Range VisionRangeOf(const TensorSpec& spec) {
 // matrix [out][in] keeps the variance of its input.
 Range RangeOf(const TensorSpec& spec, const TextConfig& c) {
   const absl::string_view name = spec.name;
-  if (kernels::vision::IsVisionTensor(name)) return VisionRangeOf(spec);
+  if (IsTowerTensor(name)) return TowerRangeOf(spec);
   const double hidden = static_cast<double>(c.hidden_size);
   if (absl::EndsWith(name, ".q_norm.weight") ||
       absl::EndsWith(name, ".k_norm.weight")) {
@@ -165,8 +174,8 @@ class Writer {
   absl::Status WriteIndex(const std::vector<Shard>& shards);
   absl::Status WriteConfigs();
   std::string StoredName(const TensorSpec& spec) const {
-    const bool tower = kernels::vision::IsVisionTensor(spec.name);
-    return absl::StrCat(tower ? "model." : prefix_, spec.name);
+    return absl::StrCat(IsTowerTensor(spec.name) ? "model." : prefix_,
+                        spec.name);
   }
   std::string Path(absl::string_view name) const {
     return absl::StrCat(options_.target, "/", name);
@@ -301,20 +310,22 @@ absl::Status Writer::Run() {
   absl::StatusOr<ModelConfig> config = ParseModelConfig(options_.config_json);
   if (!config.ok()) return config.status();
   config_ = *std::move(config);
-  if (config_.has_audio) {
-    return absl::UnimplementedError(
-        "config.json has audio_config, but synth writes text and vision "
-        "weights only; remove it (vision_config may stay)");
-  }
   if (config_.has_vision && !config_.vision.ok()) {
     return config_.vision.status();
   }
+  if (config_.has_audio && !config_.audio.ok()) return config_.audio.status();
   prefix_ = config_.architecture == "Gemma3nForCausalLM"
                 ? "model."
                 : "model.language_model.";
   std::vector<TensorSpec> specs = TextTensorSpecs(config_.text);
   if (config_.has_vision) {
     for (auto& spec : VisionTensorSpecs(*config_.vision)) {
+      spec.packed.shape = std::move(spec.shape);
+      specs.push_back(std::move(spec.packed));
+    }
+  }
+  if (config_.has_audio) {
+    for (auto& spec : AudioTensorSpecs(*config_.audio)) {
       spec.packed.shape = std::move(spec.shape);
       specs.push_back(std::move(spec.packed));
     }
@@ -364,6 +375,7 @@ float SynthValue(uint32_t tensor_number, uint32_t index, double amplitude,
 }
 
 bool IsSynthShape(absl::string_view name) {
+  absl::ConsumeSuffix(&name, kWithAudio);
   absl::ConsumeSuffix(&name, kWithVision);
   return name == "e2b" || name == "e4b";
 }
@@ -372,7 +384,8 @@ absl::StatusOr<std::string> SynthShape(absl::string_view name) {
   if (!IsSynthShape(name)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "unknown shape \"", name, "\"; give e2b, e4b, either with ",
-        kWithVision, ", or the path of a config.json"));
+        kWithVision, ", ", kWithAudio, " or ", kWithVision, kWithAudio,
+        ", or the path of a config.json"));
   }
   const bool e4b = absl::StartsWith(name, "e4b");
   const int layers = e4b ? 35 : 30;
@@ -426,13 +439,22 @@ absl::StatusOr<std::string> SynthShape(absl::string_view name) {
   config["tie_word_embeddings"] = true;
   config["torch_dtype"] = "bfloat16";
   config["text_config"] = std::move(text);
-  if (absl::EndsWith(name, kWithVision)) {
+  if (absl::StrContains(name, kWithVision)) {
     config["vision_config"] = {{"model_type", "gemma3n_vision"},
                                {"architecture", "mobilenetv5_300m_enc"},
                                {"hidden_size", 2048},
                                {"vocab_size", 128},
                                {"vocab_offset", 262144},
                                {"rms_norm_eps", 1e-6}};
+  }
+  if (absl::EndsWith(name, kWithAudio)) {
+    config["audio_config"] = {{"model_type", "gemma3n_audio"},
+                              {"hidden_size", 1536},
+                              {"input_feat_size", 128},
+                              {"conf_num_hidden_layers", 12},
+                              {"vocab_size", 128},
+                              {"vocab_offset", 262272},
+                              {"rms_norm_eps", 1e-6}};
   }
   return config.dump(2) + "\n";
 }

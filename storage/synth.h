@@ -31,8 +31,9 @@ struct SynthOptions {
 // Whether SynthShape knows the name.
 bool IsSynthShape(absl::string_view name);
 
-// config.json text of "e2b" or "e4b" (text only), or of "e2b+vision" or
-// "e4b+vision", which have the 300M vision tower too.
+// config.json text of "e2b" or "e4b" (text only), either followed by "+vision"
+// (the 300M vision tower too), "+audio" (the 680M audio tower too) or
+// "+vision+audio".
 absl::StatusOr<std::string> SynthShape(absl::string_view name);
 
 // Streams: memory does not grow with the model.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "kernels/audio/weights.h"
 #include "kernels/vision/weights.h"
 
 namespace lapidary {
@@ -52,15 +53,19 @@ constexpr Group kGroups[] = {
     {"AltUp", "altup", MatrixGroup::kAltUp, DType::kInt8},
     {"LAuReL", ".laurel.", MatrixGroup::kLaurel, DType::kInt8},
 };
-// Before the others: its names have parts of theirs. Quantised models keep it
-// in bf16, since convolutions have no 8-bit kernels here.
+// Before the others: their names have parts of theirs. Quantised models keep
+// them in bf16: convolutions have no 8-bit kernels here, and what 8 bits cost
+// in a tower is not known.
 constexpr Group kVisionGroup = {"vision tower", "", MatrixGroup::kVision,
                                 DType::kBf16};
+constexpr Group kAudioGroup = {"audio tower", "", MatrixGroup::kAudio,
+                               DType::kBf16};
 constexpr char kNorms[] = "norms and coefficients";
 
 // Null for the decoder's norms and coefficients.
 const Group* GroupOf(absl::string_view name, TensorUse use) {
   if (kernels::vision::IsVisionTensor(name)) return &kVisionGroup;
+  if (kernels::audio::IsAudioTensor(name)) return &kAudioGroup;
   if (!IsMatrix(use)) return nullptr;
   const auto found = std::find_if(
       std::begin(kGroups), std::end(kGroups), [&](const Group& group) {
@@ -100,7 +105,7 @@ DType PackedDType(const TensorSpec& spec, const PackDTypes& dtypes) {
   if (!IsMatrix(spec.use)) return DType::kF32;
   const Group* group = GroupOf(spec.name, spec.use);
   if (group == nullptr) return dtypes.matrices;
-  if (group->id == MatrixGroup::kVision) {
+  if (group->id == MatrixGroup::kVision || group->id == MatrixGroup::kAudio) {
     return dtypes.matrices == DType::kF32 ? DType::kF32 : DType::kBf16;
   }
   const auto other = dtypes.others.find(group->id);
@@ -119,6 +124,7 @@ std::vector<TensorGroup> GroupTensors(const Manifest& manifest) {
   std::vector<const Group*> groups;
   for (const Group& group : kGroups) groups.push_back(&group);
   groups.push_back(&kVisionGroup);
+  groups.push_back(&kAudioGroup);
   groups.push_back(nullptr);
   std::vector<TensorGroup> lines;
   for (const Group* group : groups) {

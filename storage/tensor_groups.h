@@ -24,6 +24,7 @@ enum class MatrixGroup : uint8_t {
   kAltUp,
   kLaurel,
   kVision,  // tower and embedder
+  kAudio,   // likewise
 };
 
 // What a model is packed as.

@@ -37,10 +37,10 @@ class SynthCommand : public Command {
 
   void DefineFlags(FlagSet* flags) override {
     flags->Text(
-        "shape", "e2b|e4b[+vision]|FILE.json",
+        "shape", "e2b|e4b[+vision][+audio]|FILE.json",
         "The model's shape: e2b writes 8.9 GB, e4b 13.7 GB; the vision tower "
-        "adds 0.6 GB. FILE.json is a Hugging Face config.json without "
-        "audio_config.",
+        "adds 0.6 GB and the audio tower 1.4 GB. FILE.json is a Hugging Face "
+        "config.json.",
         &shape_);
     flags->Integer("seed", "Of the random weights.", 0,
                    std::numeric_limits<uint32_t>::max(), &seed_);

@@ -94,13 +94,18 @@ class AudioState {
   void Finish();
 
   // Does the next slice of what the samples so far allow; false when there is
-  // nothing left to do but to wait for samples, or at the end.
+  // nothing left to do but to wait for samples, or at the end. Throws
+  // std::bad_alloc where there is no memory, as a vector would.
   bool Step();
 
   int64_t samples() const;  // pushed so far
   bool finished() const;    // Finish was called
   bool done() const;        // and all of its tokens are there
   int64_t tokens() const;   // so far; they are final
+
+  // Conformer frames (40 ms) that the samples so far allow and that are not
+  // encoded: those that Step would take together.
+  int64_t waiting_frames() const;
 
   // All soft tokens so far, in the text model's width: they replace embeddings
   // as they are. Valid until the next Step.

@@ -189,19 +189,24 @@ std::vector<float> QueryScale(const AudioConfig& c, const float* per_dim) {
   return scales;
 }
 
-FfwWeights BindFfw(const std::string& at, Binder* bind) {
+FfwWeights BindFfw(const AudioConfig& c, const std::string& at, Binder* bind) {
   FfwWeights w;
   w.pre_layer_norm = bind->Plain(at + "pre_layer_norm.weight");
   w.ffw_layer_1 = bind->Gemm(at + "ffw_layer_1.weight");
   w.ffw_layer_2 = bind->Gemm(at + "ffw_layer_2.weight");
-  w.post_layer_norm = bind->Plain(at + "post_layer_norm.weight");
+  const float* post = bind->Plain(at + "post_layer_norm.weight");
+  if (bind->status().ok()) {
+    for (int64_t i = 0; i < c.hidden_size; ++i) {
+      w.branch_scale.push_back(c.conf_residual_weight * post[i]);
+    }
+  }
   return w;
 }
 
 ConformerWeights BindBlock(const AudioConfig& c, const std::string& at,
                            Binder* bind) {
   ConformerWeights w;
-  w.ffw_start = BindFfw(at + "ffw_layer_start.", bind);
+  w.ffw_start = BindFfw(c, at + "ffw_layer_start.", bind);
   w.pre_attn_norm = bind->Plain(at + "attention.pre_attn_norm.weight");
   const float* per_dim = bind->Plain(at + "attention.attn.per_dim_scale");
   w.q_proj = bind->Gemm(at + "attention.attn.q_proj.weight");
@@ -215,7 +220,7 @@ ConformerWeights BindBlock(const AudioConfig& c, const std::string& at,
   w.depthwise = bind->Plain(at + "lconv1d.depthwise_conv1d.weight");
   w.conv_norm = bind->Plain(at + "lconv1d.conv_norm.weight");
   w.linear_end = bind->Gemm(at + "lconv1d.linear_end.weight");
-  w.ffw_end = BindFfw(at + "ffw_layer_end.", bind);
+  w.ffw_end = BindFfw(c, at + "ffw_layer_end.", bind);
   w.norm = bind->Plain(at + "norm.weight");
   if (bind->status().ok()) {
     w.query_scale = QueryScale(c, per_dim);

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/audio/config.h"
+#include "kernels/conv/tap_order.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/tensor.h"
 #include "kernels/text/weights.h"
@@ -30,15 +31,14 @@ struct AudioTensorSpec {
   text::TensorSpec packed;
   std::vector<int64_t> shape;  // in the checkpoint
 
-  // Whether the packed tensor holds the elements in another order:
-  // [outer][inner][taps] there, [outer][taps][inner] here.
+  // Whether the packed tensor holds the elements in another order.
   bool permuted() const { return shape.size() > 2; }
-  // As such: outer is 1 where inner is the channels of the result.
-  int64_t outer() const {
-    return packed.use == text::TensorUse::kPlain ? 1 : shape[0];
-  }
-  int64_t inner() const {
-    return packed.use == text::TensorUse::kPlain ? shape[0] : shape[1];
+  // That order, if so.
+  TapOrder order() const {
+    const int64_t taps = shape[2] * (shape.size() > 3 ? shape[3] : 1);
+    return packed.use == text::TensorUse::kPlain
+               ? TapOrder{1, shape[0], taps}  // of one input channel each
+               : TapOrder{shape[0], shape[1], taps};
   }
 };
 
@@ -55,7 +55,8 @@ bool IsUnusedAudioTensor(absl::string_view name);
 // gemma3n-audio.md §3.4
 struct FfwWeights {
   const float* pre_layer_norm = nullptr;
-  const float* post_layer_norm = nullptr;
+  // conf_residual_weight · post_layer_norm
+  std::vector<float> branch_scale;
   WeightMatrix ffw_layer_1, ffw_layer_2;
 };
 

@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "kernels/simd/for_each_vector-inl.h"
+#include "kernels/simd/sigmoid-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -19,25 +20,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using F = hn::ScalableTag<float>;
 using One = hn::CappedTag<float, 1>;
-
-// Rounds to bf16, to nearest even; a NaN stays one.
-template <class D, class V>
-HWY_INLINE void StoreAs(D /*d*/, V value, uint16_t* out) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<uint16_t, D> d16;
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto up = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu)));
-  const auto nan = hn::RebindMask(du, hn::IsNaN(value));
-  const auto chosen =
-      hn::IfThenElse(nan, hn::Or(bits, hn::Set(du, 0x400000u)), up);
-  hn::StoreU(hn::TruncateTo(d16, hn::ShiftRight<16>(chosen)), d16, out);
-}
-
-template <class D, class V>
-HWY_INLINE void StoreAs(D d, V value, float* out) {
-  hn::StoreU(value, d, out);
-}
 
 float SumOfSquares(const float* x, int64_t n) {
   const F d;
@@ -65,34 +47,6 @@ float InverseRms(const float* x, int64_t n, float eps) {
   return 1.0f / std::sqrt(SumOfSquares(x, n) / static_cast<float>(n) + eps);
 }
 
-// exp(x) for x ≤ 80, with a relative error of 3e-7 near 0 that grows to 3e-6 at
-// -80; 1e-38 below -87. Half the work of Highway's, which is nearer: there are
-// 600 million of them in an image of 768 x 768.
-template <class D, class V>
-HWY_INLINE V Exp(D d, V x) {
-  const hn::RebindToSigned<D> di;
-  const auto log2_e = hn::Set(d, 1.4426950408889634f);
-  const auto inside = hn::Max(x, hn::Set(d, -87.0f));
-  // 2^power · 2^rest, |rest| ≤ 1/2, the latter by its Taylor series.
-  const auto power = hn::NearestInt(hn::Mul(inside, log2_e));
-  const auto rest = hn::MulSub(inside, log2_e, hn::ConvertTo(d, power));
-  auto sum = hn::Set(d, 1.5403530393381610e-4f);
-  for (const float coefficient :
-       {1.3333558146428443e-3f, 9.6181291076284772e-3f, 5.5504108664821580e-2f,
-        2.4022650695910072e-1f, 6.9314718055994531e-1f, 1.0f}) {
-    sum = hn::MulAdd(sum, rest, hn::Set(d, coefficient));
-  }
-  return hn::BitCast(d,
-                     hn::Add(hn::BitCast(di, sum), hn::ShiftLeft<23>(power)));
-}
-
-// 1 / x with one step of Newton's method, for x from 1 to 1e35.
-template <class D, class V>
-HWY_INLINE V Reciprocal(D d, V x) {
-  const auto near = hn::ApproximateReciprocal(x);
-  return hn::Mul(near, hn::NegMulAdd(near, x, hn::Set(d, 2.0f)));
-}
-
 // x/2 (1 + tanh(u)) with u = sqrt(2/π)(x + 0.044715 x³), which is
 // x / (1 + exp(-2u)).
 template <class D, class V>
@@ -106,7 +60,7 @@ HWY_INLINE V GeluTanh(D d, V x) {
   return hn::Mul(x, Reciprocal(d, hn::Add(hn::Set(d, 1.0f), e)));
 }
 
-template <bool kGelu, class T>
+template <Activation kActivation, class T>
 void NormRowsOf(const float* x, int64_t rows, int64_t n, const float* weight,
                 float eps, T* out) {
   for (int64_t r = 0; r < rows; ++r) {
@@ -116,7 +70,8 @@ void NormRowsOf(const float* x, int64_t rows, int64_t n, const float* weight,
     ForEachVector(n, [&](auto d, int64_t i) {
       auto v = hn::Mul(hn::LoadU(d, in + i), hn::Set(d, inverse));
       if (weight != nullptr) v = hn::Mul(v, hn::LoadU(d, weight + i));
-      if (kGelu) v = GeluTanh(d, v);
+      if (kActivation == Activation::kGeluTanh) v = GeluTanh(d, v);
+      if (kActivation == Activation::kSilu) v = TimesSigmoid(d, v, v);
       StoreAs(d, v, to + i);
     });
   }
@@ -125,10 +80,16 @@ void NormRowsOf(const float* x, int64_t rows, int64_t n, const float* weight,
 template <class T>
 void NormRowsTo(const float* x, int64_t rows, int64_t n,
                 const ChannelNorm& norm, T* out) {
-  if (norm.activation == Activation::kGeluTanh) {
-    NormRowsOf<true>(x, rows, n, norm.weight, norm.eps, out);
-  } else {
-    NormRowsOf<false>(x, rows, n, norm.weight, norm.eps, out);
+  switch (norm.activation) {
+    case Activation::kNone:
+      return NormRowsOf<Activation::kNone>(x, rows, n, norm.weight, norm.eps,
+                                           out);
+    case Activation::kGeluTanh:
+      return NormRowsOf<Activation::kGeluTanh>(x, rows, n, norm.weight,
+                                               norm.eps, out);
+    case Activation::kSilu:
+      return NormRowsOf<Activation::kSilu>(x, rows, n, norm.weight, norm.eps,
+                                           out);
   }
 }
 

@@ -15,7 +15,7 @@
 
 namespace lapidary::kernels {
 
-enum class Activation : uint8_t { kNone, kGeluTanh };
+enum class Activation : uint8_t { kNone, kGeluTanh, kSilu };
 
 struct ChannelNorm {
   const float* weight = nullptr;  // [n]; null: no scale

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/conv/tap_order.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/tensor.h"
 #include "kernels/text/weights.h"
@@ -27,10 +28,15 @@ struct VisionTensorSpec {
   text::TensorSpec packed;
   std::vector<int64_t> shape;  // in the checkpoint: OIHW where it has four
 
-  // Whether the packed tensor holds the elements in another order:
-  // [outer][inner][taps] there, [outer][taps][inner] here (outer 1 for a
-  // depthwise convolution).
+  // Whether the packed tensor holds the elements in another order.
   bool permuted() const { return shape.size() == 4 && shape[2] * shape[3] > 1; }
+  // That order, if so.
+  TapOrder order() const {
+    const int64_t taps = shape[2] * shape[3];
+    return packed.use == text::TensorUse::kPlain
+               ? TapOrder{1, shape[0], taps}  // depthwise
+               : TapOrder{shape[0], shape[1], taps};
+  }
 };
 
 // Every tensor that the tower and the embedder read, in file order.
@@ -39,24 +45,6 @@ std::vector<VisionTensorSpec> VisionTensorSpecs(const VisionConfig& config);
 // Whether a tensor's name (without the `model.` prefix) is the tower's or the
 // embedder's.
 bool IsVisionTensor(absl::string_view name);
-
-// Reorders one checkpoint tensor into its packed form.
-//   from  the elements in the checkpoint's order
-//   to    as many, in the packed order
-template <typename T>
-void ToPackedOrder(const VisionTensorSpec& spec, const T* from, T* to) {
-  const bool depthwise = spec.packed.use == text::TensorUse::kPlain;
-  const int64_t outer = depthwise ? 1 : spec.shape[0];
-  const int64_t inner = depthwise ? spec.shape[0] : spec.shape[1];
-  const int64_t taps = spec.shape[2] * spec.shape[3];
-  for (int64_t o = 0; o < outer; ++o) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t i = 0; i < inner; ++i) {
-        *to++ = from[(o * inner + i) * taps + tap];
-      }
-    }
-  }
-}
 
 // A depthwise convolution, or none (weight null).
 struct DepthwiseWeights {

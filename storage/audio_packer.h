@@ -1,0 +1,25 @@
+// What packing knows about a checkpoint's audio tower: which tensors it must
+// have.
+#ifndef LAPIDARY_STORAGE_AUDIO_PACKER_H_
+#define LAPIDARY_STORAGE_AUDIO_PACKER_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/audio/weights.h"
+#include "storage/checkpoint.h"
+#include "storage/model_config.h"
+
+namespace lapidary {
+
+// The tower's and embedder's tensors, each checked against the config; none
+// where config.json has no audio_config or the checkpoint no tower.
+//
+// Errors: what is wrong with audio_config; INVALID_ARGUMENT that names the
+// tensor which is missing, unexpected, or of another shape or type.
+absl::StatusOr<std::vector<kernels::audio::AudioTensorSpec>> CheckAudioTensors(
+    const ModelConfig& config, const Checkpoint& checkpoint);
+
+}  // namespace lapidary
+
+#endif  // LAPIDARY_STORAGE_AUDIO_PACKER_H_

@@ -1,0 +1,251 @@
+// What the tower promises whoever owns it: the same numbers in any pieces,
+// slices, several clips at once, limits.
+#include "kernels/audio/tower.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/parallel.h"
+#include "tests/support/memory_tower.h"
+
+namespace lapidary {
+namespace {
+
+using kernels::ConstMatrixView;
+using kernels::DType;
+using kernels::audio::AudioState;
+using kernels::audio::AudioTower;
+using kernels::audio::AudioTowerOptions;
+using kernels::audio::AudioWeights;
+using testing::HasSubstr;
+
+std::vector<float> Tokens(const AudioState& clip) {
+  const ConstMatrixView tokens = clip.soft_tokens();
+  return std::vector<float>(tokens.data,
+                            tokens.data + tokens.rows * tokens.cols);
+}
+
+void RunAll(AudioState* clip) {
+  while (clip->Step()) {
+  }
+}
+
+std::vector<float> EncodeWhole(AudioTower* tower,
+                               const std::vector<float>& samples) {
+  AudioState clip(tower);
+  EXPECT_TRUE(clip.Push(samples.data(), samples.size()).ok());
+  clip.Finish();
+  RunAll(&clip);
+  EXPECT_TRUE(clip.done());
+  return Tokens(clip);
+}
+
+// Cut at random, with some steps after each piece, or none, or all.
+std::vector<float> EncodeInPieces(AudioTower* tower,
+                                  const std::vector<float>& samples,
+                                  std::mt19937* random) {
+  AudioState clip(tower);
+  std::uniform_int_distribution<size_t> size(1, 1 + (*random)() % 12000);
+  for (size_t at = 0; at < samples.size();) {
+    const size_t count = std::min(size(*random), samples.size() - at);
+    EXPECT_TRUE(clip.Push(&samples[at], count).ok());
+    at += count;
+    const uint32_t choice = (*random)() % 3;
+    if (choice == 0) RunAll(&clip);
+    if (choice == 1) {
+      for (uint32_t steps = (*random)() % 40; steps > 0; --steps) clip.Step();
+    }
+  }
+  clip.Finish();
+  RunAll(&clip);
+  EXPECT_TRUE(clip.done());
+  return Tokens(clip);
+}
+
+double LargestDifference(const std::vector<float>& a,
+                         const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double difference = std::fabs(a[i] - b[i]);
+    // Not max, which a NaN would pass.
+    if (!(difference <= largest)) largest = difference;
+  }
+  return largest;
+}
+
+class AudioTowerTest : public testing::Test {
+ protected:
+  AudioTowerTest() : memory_(RealFrontAudioConfig()) {
+    kernels::SetComputeThreads(1);
+    memory_.DrawLikeTorch(0);
+    memory_.MakeLively();
+    memory_.FillEmbedder();
+  }
+  std::shared_ptr<const AudioWeights> Weights(DType dtype = DType::kF32) {
+    const auto weights = memory_.Bind(dtype);
+    EXPECT_TRUE(weights.ok()) << weights.status();
+    return *weights;
+  }
+  MemoryTower memory_;
+};
+
+TEST_F(AudioTowerTest, AnyPieces_GiveTheNumbersOfTheWholeClip) {
+  std::mt19937 random(7);
+  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+    AudioTowerOptions options;
+    options.step_macs = 1 << 20;
+    AudioTower tower(Weights(dtype), options);
+    double largest = 0;
+    for (int round = 0; round < 100; ++round) {
+      const size_t count = 1 + random() % (round % 10 == 0 ? 100000 : 25000);
+      const std::vector<float> samples = NoiseSamples(round, count, 0.2);
+      const std::vector<float> whole = EncodeWhole(&tower, samples);
+      const std::vector<float> pieces =
+          EncodeInPieces(&tower, samples, &random);
+      largest = std::max(largest, LargestDifference(whole, pieces));
+    }
+    RecordProperty(NameOf(dtype), std::to_string(largest));
+    std::printf("%s: max |whole - pieces| %.3g\n", NameOf(dtype), largest);
+    EXPECT_LE(largest, 1e-5) << NameOf(dtype);
+  }
+}
+
+TEST_F(AudioTowerTest, TokensAreThereAsSoonAsTheirSamplesAre) {
+  AudioTower tower(Weights());
+  AudioState clip(&tower);
+  const std::vector<float> samples = NoiseSamples(3, 30000, 0.2);
+  // gemma3n-audio.md §7.2: token k wants 2560 k + 1473 samples.
+  for (int64_t at = 0; at + 137 <= 30000; at += 137) {
+    ASSERT_TRUE(clip.Push(&samples[at], 137).ok());
+    RunAll(&clip);
+    const int64_t n = at + 137;
+    EXPECT_EQ(clip.tokens(), n < 1473 ? 0 : (n - 1473) / 2560 + 1) << n;
+    EXPECT_EQ(clip.waiting_frames(), 0);
+  }
+}
+
+TEST_F(AudioTowerTest, ClipsThatTakeTurns_DoNotDisturbEachOther) {
+  AudioTowerOptions options;
+  options.step_macs = 1;
+  AudioTower tower(Weights(), options);
+  const std::vector<float> a = NoiseSamples(1, 20001, 0.2);
+  const std::vector<float> b = NoiseSamples(2, 50000, 0.5);
+  const std::vector<float> a_alone = EncodeWhole(&tower, a);
+  const std::vector<float> b_alone = EncodeWhole(&tower, b);
+  AudioState first(&tower), second(&tower);
+  ASSERT_TRUE(first.Push(a.data(), a.size()).ok());
+  ASSERT_TRUE(second.Push(b.data(), b.size()).ok());
+  first.Finish();
+  second.Finish();
+  for (bool more = true; more;) {
+    const bool one = first.Step();
+    const bool two = second.Step();
+    more = one || two;
+  }
+  EXPECT_EQ(Tokens(first), a_alone);
+  EXPECT_EQ(Tokens(second), b_alone);
+}
+
+TEST_F(AudioTowerTest, ThreadsChangeNothing) {
+  AudioTower tower(Weights(DType::kBf16));
+  const std::vector<float> samples = NoiseSamples(4, 60000, 0.2);
+  kernels::SetComputeThreads(1);
+  const std::vector<float> one = EncodeWhole(&tower, samples);
+  kernels::SetComputeThreads(3);
+  const std::vector<float> three = EncodeWhole(&tower, samples);
+  EXPECT_EQ(one, three);
+}
+
+// gemma3n-audio.md §9: samples that come later change no token before.
+TEST_F(AudioTowerTest, WhatComesLater_ChangesNoToken) {
+  AudioTower tower(Weights());
+  std::vector<float> samples = NoiseSamples(5, 30000, 0.2);
+  const std::vector<float> before = EncodeWhole(&tower, samples);
+  const int64_t k = 5, width = tower.config().text_hidden_size;
+  for (size_t i = 2560 * k + 1472; i < samples.size(); ++i) samples[i] = 0.3f;
+  std::vector<float> after = EncodeWhole(&tower, samples);
+  ASSERT_EQ(before.size(), after.size());
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + (k + 1) * width,
+                         after.begin()));
+  EXPECT_FALSE(std::equal(before.begin(), before.end(), after.begin()));
+}
+
+TEST_F(AudioTowerTest, ShortAndEmptyClips) {
+  AudioTower tower(Weights());
+  for (const int64_t count : {0, 1, 20, 512}) {
+    EXPECT_TRUE(EncodeWhole(&tower, std::vector<float>(count, 0.1f)).empty());
+  }
+  for (const int64_t count : {513, 640, 641, 2600}) {
+    EXPECT_EQ(EncodeWhole(&tower, std::vector<float>(count, 0.1f)).size(),
+              tower.config().text_hidden_size * 1u)
+        << count;
+  }
+}
+
+TEST_F(AudioTowerTest, Silence_IsFinite) {
+  AudioTower tower(Weights());
+  for (const float v : EncodeWhole(&tower, std::vector<float>(48000, 0.0f))) {
+    ASSERT_TRUE(std::isfinite(v));
+  }
+}
+
+TEST_F(AudioTowerTest, BadSamples_AreRefusedAndNotTaken) {
+  AudioTower tower(Weights());
+  AudioState clip(&tower);
+  std::vector<float> samples = NoiseSamples(6, 3000, 0.2);
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::infinity(), 2e6f}) {
+    std::vector<float> spoilt = samples;
+    spoilt[1234] = bad;
+    const absl::Status status = clip.Push(spoilt.data(), spoilt.size());
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("sample 1234"));
+  }
+  EXPECT_EQ(clip.samples(), 0);
+  ASSERT_TRUE(clip.Push(samples.data(), samples.size()).ok());
+  clip.Finish();
+  RunAll(&clip);
+  EXPECT_EQ(Tokens(clip), EncodeWhole(&tower, samples));
+  EXPECT_EQ(clip.Push(samples.data(), 1).code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(AudioTowerTest, LongerThanTheModelHears_IsRefused) {
+  AudioTower tower(Weights());
+  AudioState clip(&tower);
+  const std::vector<float> samples(480000, 0.01f);
+  ASSERT_TRUE(clip.Push(samples.data(), samples.size()).ok());
+  const absl::Status status = clip.Push(samples.data(), 1);
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("480000"));
+  clip.Finish();
+  RunAll(&clip);
+  EXPECT_EQ(clip.tokens(), 188);
+}
+
+TEST_F(AudioTowerTest, BetweenBatches_OnlyHistoryIsKept) {
+  AudioTower tower(Weights());
+  AudioState clip(&tower);
+  const std::vector<float> samples = NoiseSamples(8, 7680, 0.2);
+  size_t first = 0;
+  for (int i = 0; i < 60; ++i) {
+    ASSERT_TRUE(clip.Push(samples.data(), samples.size()).ok());
+    RunAll(&clip);
+    const size_t bytes = clip.bytes() - Tokens(clip).capacity() * sizeof(float);
+    if (i == 5) first = bytes;
+    if (i > 5) {
+      EXPECT_LE(bytes, first + first / 4) << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lapidary

@@ -149,7 +149,7 @@ absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
   facts.weight_bytes += images.tower_bytes + images.cache_bytes;
   if (!images.decodes) return PlanMemory(facts, wishes);
   const uint64_t without = facts.weight_bytes;
-  for (const int64_t megapixels : {50, 24, 12, 6}) {
+  for (const int64_t megapixels : {50, 24, 12, 6, 3}) {
     limits->max_pixels = megapixels * 1'000'000;
     const uint64_t decoding = ImageLimits::kDecodingBytes * limits->max_pixels;
     if (wishes.limit > 0 && decoding > wishes.limit / 8) continue;
@@ -157,7 +157,7 @@ absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
     absl::StatusOr<MemoryPlan> plan = PlanMemory(facts, wishes);
     if (plan.ok()) return plan;
   }
-  limits->max_pixels = 3'000'000;
+  limits->max_pixels = 1'000'000;
   facts.weight_bytes =
       without + ImageLimits::kDecodingBytes * limits->max_pixels;
   return PlanMemory(facts, wishes);

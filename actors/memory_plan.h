@@ -72,7 +72,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const MemoryFacts& facts,
 
 // As PlanMemory, with images among the weights. Under a limit the largest
 // images make room: decoding one may take an eighth of the limit, or less if
-// that is not there; images of 3 million pixels are decoded in any case.
+// that is not there; images of a million pixels are decoded in any case.
 // Sets limits->max_pixels.
 absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
                                                 const MemoryWishes& wishes,

@@ -81,12 +81,13 @@ caf::result<EncodedImage> RemoteVisionState::Take(const EncodeImage& encode) {
   }
   const size_t bytes = encode.file->size();
   if (!jobs_.empty() && waiting_bytes_ + bytes > config_.max_waiting_bytes) {
-    return EncodedImage{
+    promise.deliver(EncodedImage{
         absl::ResourceExhaustedError(absl::StrCat(
             jobs_.size(), " images of ", waiting_bytes_,
             " bytes are with other nodes, ", config_.max_waiting_bytes,
             " may be; try again later")),
-        {}};
+        {}});
+    return promise;
   }
   ++counters_.cache_misses;
   waiting_bytes_ += bytes;

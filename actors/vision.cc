@@ -47,7 +47,6 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
 
 VisionStatus Describe(const VisionState& state) {
   VisionStatus status = state.status;
-  status.tower = state.config.model->vision_fingerprint();
   status.loaded = state.tower != nullptr;
   status.weight_bytes = state.config.model->vision_bytes();
   if (status.loaded) status.activation_bytes = state.tower->ActivationBytes();
@@ -212,8 +211,7 @@ void Advance(Self self) {
 
 caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
   VisionState& state = self->state;
-  const std::string tower = state.config.model->vision_fingerprint();
-  if (!encode.tower.empty() && encode.tower != tower) {
+  if (!encode.tower.empty() && encode.tower != state.status.tower) {
     return EncodedImage{
         absl::FailedPreconditionError(
             "this node serves another model, or another packing of it"),
@@ -283,6 +281,7 @@ VisionState::~VisionState() {
 LocalVisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
   self->state.cache = std::make_unique<ImageCache>(config.cache_bytes);
   self->state.config = std::move(config);
+  self->state.status.tower = self->state.config.model->vision_fingerprint();
   return {
       [self](const Start&) -> caf::result<Started> { return Open(self); },
       [self](const EncodeImage& encode) -> caf::result<EncodedImage> {

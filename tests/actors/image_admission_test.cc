@@ -210,6 +210,25 @@ TEST(ImageAdmissionTest, TimeLimitIsOverWhileImagesWait) {
   EXPECT_EQ(GetStatus(*served.stub).memory().kv_pages_in_use(), 0);
 }
 
+TEST(ImageAdmissionTest, ImagesOfAnAssistantsTurn_AreNotLost_OthersAreRefused) {
+  const Served served(NanoOptions());
+  v1::GenerateRequest request =
+      AskImages({Picture("owl.png")}, "What is this?");
+  v1::Chat* chat = request.mutable_prompt()->mutable_chat();
+  *chat->add_messages() =
+      AskImages({Picture("key.png")}, "This.").prompt().chat().messages(0);
+  chat->mutable_messages(1)->set_role("assistant");
+  *chat->add_messages() =
+      Ask("And what is that?", 8).prompt().chat().messages(0);
+  const Answer answer = Generate(*served.stub, request);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(GetStatus(*served.stub).vision().images(), 2u);
+  chat->mutable_messages(1)->set_role("tool");
+  const Answer refused = Generate(*served.stub, request);
+  EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("tool"));
+}
+
 // --- What they count for ----------------------------------------------------
 
 TEST(ImageAdmissionTest, SumOfAPrompt_IsThatOfItsText) {

@@ -62,7 +62,7 @@ TEST(RemoteVision, NodeKilledMidway_AnotherEncodes_AndWithoutOneItIsSaid) {
   const Outcome lost =
       Lapidary({"run", remote->flag(), "What is this?", "--image=" + other});
   EXPECT_EQ(lost.code, 1);
-  EXPECT_THAT(lost.err, HasSubstr("UNAVAILABLE"));
+  EXPECT_THAT(lost.err, HasSubstr("no node of --vision-peers"));
   EXPECT_THAT(lost.err, HasSubstr(second.address()));
   const Outcome status = Lapidary({"status", remote->flag()});
   EXPECT_THAT(status.out, HasSubstr("not there"));

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/sound_file.h"
+#include "storage/sound_mp3.h"
 
 namespace lapidary {
 namespace {
@@ -91,7 +92,9 @@ absl::StatusOr<Sound> DecodeSound(absl::string_view bytes,
     status = CheckWav(bytes);
   } else if (absl::StartsWith(bytes, "OggS")) {
     status = CheckOgg(bytes);
-  } else if (!absl::StartsWith(bytes, "fLaC") && !IsMp3(bytes)) {
+  } else if (IsMp3(bytes)) {
+    return DecodeMp3(bytes, limits);
+  } else if (!absl::StartsWith(bytes, "fLaC")) {
     status = NotASound(bytes);
   }
   if (!status.ok()) return status;

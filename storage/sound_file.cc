@@ -73,8 +73,6 @@ const char* FormatName(int format) {
         default:
           return "";
       }
-    case SF_FORMAT_MPEG:
-      return "MP3";
     default:
       return "";
   }
@@ -131,9 +129,8 @@ absl::Status DecodeAll(SNDFILE* file, const SF_INFO& info,
       return s;
     }
   }
-  // Of an MP3 the header's number is an estimate.
-  const bool exact = sound->format != "MP3" && info.frames < SF_COUNT_MAX;
-  if (exact && (*resampler)->frames() < info.frames) {
+  const bool known = info.frames < SF_COUNT_MAX;
+  if (known && (*resampler)->frames() < info.frames) {
     return DamagedSound(sound->format,
                         absl::StrCat("it ends after ", (*resampler)->frames(),
                                      " of ", info.frames, " samples"));
@@ -206,8 +203,8 @@ absl::StatusOr<Sound> DecodeSoundFile(absl::string_view bytes,
   Sound sound;
   sound.format = FormatName(info.format);
   if (sound.format.empty()) {
-    return DamagedSound(
-        "audio", "it is neither WAV, FLAC, Ogg Vorbis, Ogg Opus nor MP3");
+    return DamagedSound("audio",
+                        "it is neither WAV, FLAC, Ogg Vorbis nor Ogg Opus");
   }
   sound.rate = info.samplerate;
   sound.channels = info.channels;

@@ -8,7 +8,7 @@
 
 namespace lapidary {
 
-// Decodes a file of the kinds that DecodeSound takes; errors as it has them.
+// Decodes a WAV, FLAC or Ogg file; errors as DecodeSound has them.
 absl::StatusOr<Sound> DecodeSoundFile(absl::string_view bytes,
                                       const SoundLimits& limits);
 

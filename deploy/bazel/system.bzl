@@ -119,12 +119,18 @@ cc_library(
     linkopts = ["-lgif"],
 )
 
-# Sound: WAV, FLAC, Ogg and MP3 by one library, resampling, and kissfft.hh, a
-# template of any precision.
+# Sound: WAV, FLAC and Ogg by one library, MP3 by another (which comes with
+# it), resampling, and kissfft.hh, a template of any precision.
 cc_library(
     name = "sndfile",
     defines = _PACKAGES,
     linkopts = ["-lsndfile"],
+)
+
+cc_library(
+    name = "mpg123",
+    defines = _PACKAGES,
+    linkopts = ["-lmpg123"],
 )
 
 cc_library(

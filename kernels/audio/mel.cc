@@ -90,6 +90,10 @@ struct MelFrontEnd::Tables {
         transform(half / parts, false),
         shift(Roots(half / parts, half)),
         roots(Roots(half + 1, c.fft_length)) {
+    for (int64_t b = 0; b <= half; ++b) {
+      const int64_t output = b % half;
+      place.push_back(output % parts * (half / parts) + output / parts);
+    }
     first_bin = half + 1;
     for (const Band& band : bands) {
       if (band.weights.empty()) continue;
@@ -111,6 +115,8 @@ struct MelFrontEnd::Tables {
   const std::vector<Band> bands;
   const kissfft<double> transform;  // of half / parts
   const std::vector<Complex> shift, roots;
+  // Where output b of the complex transform lies.
+  std::vector<int64_t> place;  // [half + 1]
   int64_t first_bin = 0, last_bin = 0;
 };
 
@@ -136,14 +142,8 @@ void MelFrontEnd::Tables::Windowed(const float* samples, float* out) const {
 }
 
 void MelFrontEnd::Tables::Magnitudes(const Complex* z, double* out) const {
-  const int64_t size = half / parts;
-  // Output b of the complex transform.
-  const auto at = [&](int64_t b) {
-    if (b == half) b = 0;
-    return z[b % parts * size + b / parts];
-  };
   for (int64_t b = first_bin; b < last_bin; ++b) {
-    const Complex front = at(b), back = std::conj(at(half - b));
+    const Complex front = z[place[b]], back = std::conj(z[place[half - b]]);
     const Complex even = front + back, odd = front - back;
     // even/2 - i/2 · root · odd
     const double re =

@@ -17,12 +17,19 @@ constexpr int64_t kColumns = 4 * kPanelRows;
 // must not come out otherwise than in another batch, so it is never asked for
 // such sizes. (Measured: e.g. 3e-5 between 1 row and 16 of 6144 inputs. f32
 // kernels give every row the same bits.)
-constexpr int64_t kRowStep = 16;
+constexpr int64_t kBf16RowStep = 16;
 constexpr int64_t kMostRowsOfLongSums = 48;
 constexpr int64_t kLongSum = 2048;
 
-int64_t RowClass(int64_t rows) {
-  return (rows + kRowStep - 1) / kRowStep * kRowStep;
+// Sizes for which primitives are made: few, and never much more than what is
+// wanted.
+int64_t RowClass(const WeightMatrix& w, int64_t rows) {
+  const bool bf16 = FormOf(w) == WeightForm::kPanelsBf16;
+  const int64_t step = bf16         ? kBf16RowStep
+                       : rows <= 16 ? 4
+                       : rows <= 64 ? 8
+                                    : 16;
+  return (rows + step - 1) / step * step;
 }
 
 RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
@@ -30,12 +37,13 @@ RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
       FormOf(w) == WeightForm::kPanelsBf16 && w.k() >= kLongSum;
   const int64_t most = long_sums ? kMostRowsOfLongSums : kMostRows;
   const int64_t tiles = std::max<int64_t>(1, (rows + most - 1) / most);
-  return {rows, std::max(kRowStep, RowClass((rows + tiles - 1) / tiles))};
+  return {rows, std::max<int64_t>(1, RowClass(w, (rows + tiles - 1) / tiles))};
 }
 
-// Fewer rows than a class has cost as much.
 int64_t CostOf(const WeightMatrix& w, int64_t rows) {
-  return rows == 0 ? 0 : std::max(rows, kRowStep) * w.n() * w.k();
+  // Reading the weights costs as much as some rows.
+  constexpr int64_t kRowsOfAPass = 16;
+  return rows == 0 ? 0 : std::max(rows, kRowsOfAPass) * w.n() * w.k();
 }
 
 // Columns [first, first + count) of the product; `first` begins a panel.
@@ -44,8 +52,8 @@ float* Multiply(const WeightMatrix& w, const std::byte* in, RowRange rows,
                 int64_t first, int64_t count, Lane* lane, Scratch* room) {
   const WeightForm form = FormOf(w);
   const bool plain = form == WeightForm::kPlainF32;
-  const MatMulShape shape{RowClass(rows.count), count, w.k(), plain ? w.n() : 0,
-                          form};
+  const MatMulShape shape{RowClass(w, rows.count), count, w.k(),
+                          plain ? w.n() : 0, form};
   const void* weights =
       plain ? static_cast<const void*>(w.plain() + first)
             : static_cast<const std::byte*>(w.data()) +

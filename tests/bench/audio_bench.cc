@@ -137,10 +137,9 @@ double ProductTime(int64_t rows, int64_t n, int64_t k, memory::data_type type) {
   return Median(times);
 }
 
-double ProductsAlone(const AudioConfig& c, int64_t samples,
+double ProductsAlone(const AudioConfig& c, int64_t frames,
                      memory::data_type type) {
-  const int64_t frames = c.ConformerFrames(samples);
-  const int64_t tokens = c.SoftTokens(samples);
+  const int64_t tokens = std::max<int64_t>(1, frames / c.conf_reduction_factor);
   const int64_t d = c.hidden_size, blocks = c.conf_num_hidden_layers;
   const auto time = [&](int64_t rows, int64_t n, int64_t k, int64_t count) {
     return ProductTime(rows, n, k, type) * static_cast<double>(count);
@@ -181,10 +180,13 @@ ClipTimes EncodeClip(AudioTower* tower, const std::vector<float>& samples) {
   return times;
 }
 
+// Of 480 ms.
+constexpr int64_t kFramesOfAStep = 12;
+
 // Milliseconds of compute for each 480 ms of a live sound.
 std::vector<double> Stream(AudioTower* tower,
                            const std::vector<float>& samples) {
-  constexpr int64_t kStep = 7680;
+  constexpr int64_t kStep = 640 * kFramesOfAStep;
   AudioState clip(tower);
   std::vector<double> times;
   for (int64_t at = 0; at + kStep <= static_cast<int64_t>(samples.size());
@@ -226,7 +228,7 @@ int Main(int argc, char** argv) {
   const auto samples = Noise(static_cast<int64_t>(seconds * 16000));
   EncodeClip(&tower, samples);
 
-  std::vector<double> clip, alone, steps, longest;
+  std::vector<double> clip, alone, step_alone, steps, longest;
   size_t bytes = 0;
   for (int round = 0; round < rounds; ++round) {
     const ClipTimes times = EncodeClip(&tower, samples);
@@ -234,9 +236,11 @@ int Main(int argc, char** argv) {
     longest.push_back(times.longest_step);
     bytes = times.bytes;
     omp_set_num_threads(threads);
-    alone.push_back(
-        ProductsAlone(tower.config(), static_cast<int64_t>(samples.size()),
-                      bf16 ? memory::data_type::bf16 : memory::data_type::f32));
+    const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+    const auto count = static_cast<int64_t>(samples.size());
+    alone.push_back(ProductsAlone(tower.config(),
+                                  tower.config().ConformerFrames(count), type));
+    step_alone.push_back(ProductsAlone(tower.config(), kFramesOfAStep, type));
     const std::vector<double> live = Stream(&tower, samples);
     steps.insert(steps.end(), live.begin(), live.end());
   }
@@ -259,6 +263,8 @@ int Main(int argc, char** argv) {
   std::printf("mel           %8.1f ms on one thread: %.2f %%\n", mel_ms, share);
   std::printf("480 ms live   %8.1f ms, p99 %.1f: %.1f %% of real time\n",
               Median(steps), Quantile(steps, 0.99), 100 * Median(steps) / 480);
+  std::printf("products only %8.1f ms, one weight again and again\n",
+              Median(step_alone));
   std::printf("memory        %8.1f MB clip, %.1f MB scratch, %.0f MB peak\n",
               static_cast<double>(bytes) / 1e6,
               static_cast<double>(tower.ScratchBytes()) / 1e6, PeakMegabytes());

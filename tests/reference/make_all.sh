@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 venv=${1:-/tmp/lapidary-reference}
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet -r requirements.txt
-for golden in synth spec text tokenizer chat nano nano_media vision image; do
+for golden in synth spec text tokenizer chat nano nano_media vision audio image; do
   echo "== make_${golden}_goldens.py"
   "$venv/bin/python" "make_${golden}_goldens.py"
 done

@@ -93,6 +93,20 @@ def vision_tensor(name, shape, seed, dtype):
     return torch.from_numpy(values).reshape(shape).to(dtype)
 
 
+def audio_tensor(name, shape, seed, dtype):
+    """One tensor of an audio tower or its embedder by its name without `model.`, in its stored dtype."""
+    if name.endswith("per_dim_scale"):
+        amp, off = 0.5, 0.0
+    elif name == "embed_audio.embedding.weight":
+        amp, off = math.sqrt(3.0), 0.0
+    elif len(shape) == 1:
+        amp, off = 0.5, 1.0
+    else:
+        amp, off = math.sqrt(3.0) / math.sqrt(math.prod(shape[1:])), 0.0
+    values = counter_values(fnv1a32(name) ^ seed, math.prod(shape), amp, off)
+    return torch.from_numpy(values).reshape(shape).to(dtype)
+
+
 def synth_tensor(name, shape, text_config, seed, dtype):
     """One tensor by its stripped name, in its stored dtype."""
     amp, off = amplitude_and_offset(name, shape, text_config)

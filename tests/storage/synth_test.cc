@@ -134,14 +134,14 @@ TEST(Synth, WrongRequestsAreRefused) {
 
   SynthOptions towers = TinyOptions(dir.File("towers"));
   Json json = {{"model_type", "gemma3n"},
-               {"audio_config", Json::object()},
+               {"audio_config", {{"conf_attention_context_right", 4}}},
                {"boa_token_id", 1},
                {"eoa_token_id", 2},
                {"audio_token_id", 3},
                {"text_config", *ParseJson(TinyConfigJson(), "tiny")}};
   towers.config_json = json.dump();
   EXPECT_THAT(std::string(Synthesize(towers).message()),
-              HasSubstr("audio_config"));
+              HasSubstr("audio_config.conf_attention_context_right"));
 
   SynthOptions broken = TinyOptions(dir.File("broken"));
   broken.config_json = "{";

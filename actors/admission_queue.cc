@@ -24,8 +24,7 @@ void AdmissionQueue::Remove(SequenceId id) {
 }
 
 int64_t AdmissionQueue::Ahead(Priority priority, Time now) const {
-  return std::distance(queue_.begin(),
-                       queue_.upper_bound(Rank(priority, now)));
+  return std::distance(queue_.begin(), queue_.upper_bound(Rank(priority, now)));
 }
 
 }  // namespace lapidary

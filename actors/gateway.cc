@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/converse_call.h"
 #include "actors/foreign_thread.h"
 #include "actors/unary_calls.h"
 
@@ -23,6 +24,17 @@ class RefusedStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDone() override { delete this; }
 };
 
+class RefusedConversation
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  RefusedConversation(grpc::CallbackServerContext* context,
+                      const absl::Status& status) {
+    AddRetryPushback(context, kRetryNs);
+    Finish(ToGrpcStatus(status));
+  }
+  void OnDone() override { delete this; }
+};
+
 class RefusedCall : public grpc::ServerUnaryReactor {
  public:
   RefusedCall(grpc::CallbackServerContext* context,
@@ -37,11 +49,13 @@ class RefusedCall : public grpc::ServerUnaryReactor {
 
 GatewayService::GatewayService(caf::actor_system& system,
                                std::shared_ptr<CallContext> context,
-                               int max_calls, v1::ListModelsResponse models,
+                               int max_calls, int max_conversations,
+                               v1::ListModelsResponse models,
                                std::function<v1::StatusResponse()> status)
     : system_(system),
       context_(std::move(context)),
       max_calls_(max_calls),
+      max_conversations_(max_conversations),
       open_calls_(std::make_shared<std::atomic<int>>(0)),
       models_(models.SerializeAsString()),
       status_(std::move(status)) {}
@@ -70,6 +84,32 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::StartStream(
   StreamCallActor actor =
       system_.spawn(StreamCall, context_, std::move(call), stream);
   stream->Attach(caf::actor_cast<CallActor>(actor), stream);
+  caf::anon_send(actor, Start{});
+  return stream.get();
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
+GatewayService::Converse(grpc::CallbackServerContext* context) {
+  if (!Enter()) return new RefusedConversation(context, TooManyCalls());
+  if (open_conversations_->fetch_add(1) >= max_conversations_) {
+    open_conversations_->fetch_sub(1);
+    open_calls_->fetch_sub(1);
+    return new RefusedConversation(
+        context, absl::ResourceExhaustedError(absl::StrCat(
+                     max_conversations_,
+                     " conversations are open, the most that this node takes; "
+                     "try again in a second")));
+  }
+  const ForeignThread thread;
+  auto stream = std::make_shared<ConverseStream>(
+      context, [open = open_calls_, conversations = open_conversations_] {
+        open->fetch_sub(1);
+        conversations->fetch_sub(1);
+      });
+  ConverseActor actor =
+      system_.spawn(ConverseCall, context_, context->deadline(), stream);
+  stream->Attach(caf::actor_cast<CallActor>(actor), stream);
+  stream->AttachReader(caf::actor_cast<ReaderActor>(actor));
   caf::anon_send(actor, Start{});
   return stream.get();
 }

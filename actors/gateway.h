@@ -26,17 +26,19 @@ using RawService = v1::Lapidary::WithRawCallbackMethod_Generate<
             v1::Lapidary::WithRawCallbackMethod_Detokenize<
                 v1::Lapidary::WithRawCallbackMethod_ListModels<
                     v1::Lapidary::WithRawCallbackMethod_EncodeMedia<
-                        v1::Lapidary::WithRawCallbackMethod_Status<
-                            v1::Lapidary::Service>>>>>>>;
+                        v1::Lapidary::WithRawCallbackMethod_Converse<
+                            v1::Lapidary::WithRawCallbackMethod_Status<
+                                v1::Lapidary::Service>>>>>>>>;
 
 class GatewayService final : public RawService {
  public:
-  // At most `max_calls` calls are open at once; more are refused.
+  // At most `max_calls` calls are open at once, and of them at most
+  // `max_conversations` are Converse; more are refused.
   //   models   what ListModels answers
   //   status   what the node itself knows, for Status
   GatewayService(caf::actor_system& system,
                  std::shared_ptr<CallContext> context, int max_calls,
-                 v1::ListModelsResponse models,
+                 int max_conversations, v1::ListModelsResponse models,
                  std::function<v1::StatusResponse()> status);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(
@@ -45,6 +47,8 @@ class GatewayService final : public RawService {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Score(
       grpc::CallbackServerContext* context,
       const grpc::ByteBuffer* request) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Converse(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override;
@@ -76,8 +80,10 @@ class GatewayService final : public RawService {
 
   caf::actor_system& system_;
   std::shared_ptr<CallContext> context_;
-  const int max_calls_;
+  const int max_calls_, max_conversations_;
   std::shared_ptr<std::atomic<int>> open_calls_;
+  const std::shared_ptr<std::atomic<int>> open_conversations_ =
+      std::make_shared<std::atomic<int>>(0);
   const std::string models_;  // serialized
   const std::function<v1::StatusResponse()> status_;
 };

@@ -5,7 +5,8 @@
 // take the form of messages_wire.h. Handlers take `const T&`.
 //
 //   client    Encode         ─► encoder ─► Encoded                client
-//   client    EncodeImage    ─► vision ─► EncodedImage            client
+//   client    EncodeImage    ─► vision ─► EncodedMedium            client
+//   client    messages_audio.h ─► audio                           client
 //   client    Submit, Cancel ─► sequencer ─► Accepted,
 //                                            Progress…, Ended     client
 //   sequencer PleRead        ─► ple_server ─► PleRows             sequencer
@@ -56,6 +57,8 @@ enum class Task : uint8_t {
 struct Encode {
   Task task = Task::kGenerate;
   std::string request;
+  // Soft tokens of the parts whose own have no values, in their order.
+  std::vector<kernels::Tensor> media;
 };
 
 // --- Client and sequencer ---------------------------------------------------
@@ -94,7 +97,7 @@ struct Submit {
   bool no_prefix_cache = false;
   // Ascending, and no position twice.
   std::vector<SoftTokens> soft_tokens;
-  // Only asks whether it would be taken now: before its images are encoded.
+  // Only asks whether it would be taken now: before its media are encoded.
   bool only_asks = false;
 };
 
@@ -110,11 +113,16 @@ struct Accepted {
   int64_t retry_after_ns = 0;
 };
 
-// An image of a prompt, and where its soft tokens go.
-struct PromptImage {
+enum class MediumKind : uint8_t { kImage = 0, kSound = 1 };
+
+// An image or a sound of a prompt, and where its soft tokens go.
+struct PromptMedium {
+  MediumKind kind = MediumKind::kImage;
   int32_t first_position = 0;
+  // Of a sound that is cut into windows: where the second and later ones go.
+  std::vector<int32_t> later_windows;
   std::shared_ptr<const std::string> file;
-  kernels::Tensor rows;  // instead of a file: as EncodedImage::rows
+  kernels::Tensor rows;  // instead of a file: as EncodedMedium::rows
   std::string field;     // of the request, for errors
   std::string key;       // as EncodeImage::key
   std::optional<MediaSource> source;  // instead of a file: where it is
@@ -127,8 +135,9 @@ struct Encoded {
   Submit submit;
   std::vector<std::string> stop;    // stop strings
   int32_t continuation_tokens = 0;  // the last so many of submit.tokens
+  bool fixed_max_tokens = true;     // false: the node's default
   // To become submit.soft_tokens; of EncodeMedia the one that is asked for.
-  std::vector<PromptImage> images;
+  std::vector<PromptMedium> media;
   // Tokenize and Detokenize: the serialized response.
   std::string reply;
 };
@@ -197,7 +206,7 @@ struct EncodeImage {
   std::string tower;
 };
 
-struct EncodedImage {
+struct EncodedMedium {
   absl::Status status;
   // f32 [tokens][hidden]: the soft tokens, and the embedding of the token that
   // ends an image where that is the tower's too.
@@ -371,7 +380,7 @@ using PleServerActor =
 
 using VisionActor =
     caf::typed_actor<caf::replies_to<Start>::with<Started>,
-                     caf::replies_to<EncodeImage>::with<EncodedImage>,
+                     caf::replies_to<EncodeImage>::with<EncodedMedium>,
                      caf::replies_to<StatusQuery>::with<VisionStatus>>;
 
 using StageActor =
@@ -398,7 +407,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Cancel)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Progress)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Ended)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::EncodeImage)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::EncodedImage)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::EncodedMedium)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRead)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleRows)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::Step)

@@ -27,13 +27,19 @@ using pb::PutAll;
 
 // --- Messages ---------------------------------------------------------------
 
-void Put(const Encode& in, pb::Encode* out, Tensors&) {
+void Put(const Encode& in, pb::Encode* out, Tensors& tensors) {
   out->set_task(static_cast<uint32_t>(in.task));
   out->set_request(in.request);
+  for (const kernels::Tensor& rows : in.media) {
+    out->add_media(Put(rows, tensors));
+  }
 }
 
-bool Get(const pb::Encode& in, const Tensors&, Encode* out) {
+bool Get(const pb::Encode& in, const Tensors& tensors, Encode* out) {
   out->request = in.request();
+  for (const uint32_t rows : in.media()) {
+    if (!Get(rows, tensors, &out->media.emplace_back())) return false;
+  }
   return GetTask(in.task(), &out->task);
 }
 
@@ -93,7 +99,7 @@ bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
          Get(in.soft_tokens(), tensors, &out->soft_tokens);
 }
 
-bool Get(const pb::PromptImage::Source& in, MediaSource* out) {
+bool Get(const pb::PromptMedium::Source& in, MediaSource* out) {
   if (in.kind() > static_cast<uint32_t>(MediaSource::Kind::kFile)) return false;
   *out = {static_cast<MediaSource::Kind>(in.kind()), in.name()};
   return true;
@@ -104,9 +110,12 @@ void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
   Put(in.submit, out->mutable_submit(), tensors);
   for (const std::string& stop : in.stop) out->add_stop(stop);
   out->set_continuation_tokens(in.continuation_tokens);
-  for (const PromptImage& image : in.images) {
-    pb::PromptImage* one = out->add_images();
+  for (const PromptMedium& image : in.media) {
+    pb::PromptMedium* one = out->add_media();
+    one->set_kind(static_cast<uint32_t>(image.kind));
     one->set_first_position(image.first_position);
+    one->mutable_later_windows()->Add(image.later_windows.begin(),
+                                      image.later_windows.end());
     if (image.file != nullptr) one->set_file(*image.file);
     one->set_field(image.field);
     one->set_key(image.key);
@@ -118,14 +127,19 @@ void Put(const Encoded& in, pb::Encoded* out, Tensors& tensors) {
     one->set_rows(Put(image.rows, tensors));
   }
   out->set_reply(in.reply);
+  out->set_fixed_max_tokens(in.fixed_max_tokens);
 }
 
 bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
   GetAll(in.stop(), &out->stop);
   out->continuation_tokens = in.continuation_tokens();
-  for (const pb::PromptImage& image : in.images()) {
-    PromptImage& one = out->images.emplace_back();
+  for (const pb::PromptMedium& image : in.media()) {
+    PromptMedium& one = out->media.emplace_back();
+    if (image.kind() > static_cast<uint32_t>(MediumKind::kSound)) return false;
+    one.kind = static_cast<MediumKind>(image.kind());
     one.first_position = image.first_position();
+    one.later_windows.assign(image.later_windows().begin(),
+                             image.later_windows().end());
     one.file = std::make_shared<const std::string>(image.file());
     one.field = image.field();
     one.key = image.key();
@@ -135,6 +149,7 @@ bool Get(const pb::Encoded& in, const Tensors& tensors, Encoded* out) {
     if (!Get(image.rows(), tensors, &one.rows)) return false;
   }
   out->reply = in.reply();
+  out->fixed_max_tokens = in.fixed_max_tokens();
   return Get(in.status(), &out->status) &&
          Get(in.submit(), tensors, &out->submit);
 }
@@ -363,13 +378,13 @@ bool Get(const pb::EncodeImage& in, const Tensors&, EncodeImage* out) {
   return true;
 }
 
-void Put(const EncodedImage& in, pb::EncodedImage* out, Tensors& tensors) {
+void Put(const EncodedMedium& in, pb::EncodedMedium* out, Tensors& tensors) {
   Put(in.status, out->mutable_status());
   out->set_rows(Put(in.rows, tensors));
 }
 
-bool Get(const pb::EncodedImage& in, const Tensors& tensors,
-         EncodedImage* out) {
+bool Get(const pb::EncodedMedium& in, const Tensors& tensors,
+         EncodedMedium* out) {
   return Get(in.status(), &out->status) && Get(in.rows(), tensors, &out->rows);
 }
 
@@ -407,7 +422,7 @@ struct Writer {
   LAPIDARY_BODY(ProcessStatus, process_status)
   LAPIDARY_BODY(DirectoryStatus, directory_status)
   LAPIDARY_BODY(EncodeImage, encode_image)
-  LAPIDARY_BODY(EncodedImage, encoded_image)
+  LAPIDARY_BODY(EncodedMedium, encoded_medium)
   LAPIDARY_BODY(VisionStatus, vision_status)
 #undef LAPIDARY_BODY
 };
@@ -473,8 +488,8 @@ absl::StatusOr<WireMessage> FromProto(const pb::Header& header,
       return Read<DirectoryStatus>(header.directory_status(), tensors);
     case pb::Header::kEncodeImage:
       return Read<EncodeImage>(header.encode_image(), tensors);
-    case pb::Header::kEncodedImage:
-      return Read<EncodedImage>(header.encoded_image(), tensors);
+    case pb::Header::kEncodedMedium:
+      return Read<EncodedMedium>(header.encoded_medium(), tensors);
     case pb::Header::kVisionStatus:
       return Read<VisionStatus>(header.vision_status(), tensors);
     case pb::Header::BODY_NOT_SET:

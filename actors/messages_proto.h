@@ -18,7 +18,7 @@ using WireMessage =
     std::variant<Encode, Encoded, Submit, Accepted, Cancel, Progress, Ended,
                  PleRead, PleRows, Step, StepResult, Release, StageGauges,
                  RoleEvent, StatusQuery, SequencerStatus, PleStatus,
-                 ProcessStatus, DirectoryStatus, EncodeImage, EncodedImage,
+                 ProcessStatus, DirectoryStatus, EncodeImage, EncodedMedium,
                  VisionStatus>;
 
 // Sets the body of `header`, and appends the message's tensors in the order in

@@ -103,6 +103,21 @@ struct VisionStatus {
   std::vector<VisionPeer> peers;  // of a node without a tower of its own
 };
 
+struct AudioStatus {
+  bool loaded = false;
+  uint64_t weight_bytes = 0;      // of the tower, loaded or not
+  uint64_t activation_bytes = 0;  // held now, by sounds in progress too
+  uint64_t loads = 0, unloads = 0;
+  uint64_t sounds = 0;   // files encoded
+  uint64_t samples = 0;  // encoded, of files and live sounds, at kSoundRate
+  uint64_t cache_hits = 0, cache_misses = 0, cache_bytes = 0,
+           cache_capacity = 0;
+  int64_t waiting = 0;               // files
+  int64_t live = 0;                  // sounds that arrive now
+  int64_t live_waiting_samples = 0;  // of them, not encoded yet: the most
+  uint64_t compute_ns = 0;           // of all slices, added up
+};
+
 struct RoleStatus {
   std::string role;
   bool alive = false;
@@ -127,6 +142,7 @@ struct StatusQuery {};
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ProcessStatus)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::VisionStatus)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::AudioStatus)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::StageGauges)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SequencerStatus)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::PleStatus)

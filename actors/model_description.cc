@@ -1,10 +1,47 @@
 #include "actors/model_description.h"
 
+#include <cstdint>
+#include <optional>
+#include <string>
+
 #include "absl/strings/str_cat.h"
 #include "actors/requests.h"
 #include "kernels/text/config.h"
 
 namespace lapidary {
+namespace {
+
+struct Modality {
+  const char* part;
+  const char* role;  // its actor's, and its flag's
+  std::optional<int32_t> token;
+  bool has_tower;
+};
+
+std::string WhyNot(const PackedModel& model, const Tokenizer* tokenizer,
+                   bool off, const Modality& modality) {
+  const std::string token = absl::StrCat("<", modality.part, "_soft_token>");
+  if (modality.has_tower && tokenizer != nullptr &&
+      tokenizer->TokenId(token) != modality.token) {
+    return absl::StrCat("model \"", model.name(),
+                        "\" has a tokenizer and a config.json that disagree "
+                        "about ",
+                        token);
+  }
+  if (!modality.has_tower || !modality.token.has_value()) {
+    return absl::StrCat("model \"", model.name(),
+                        "\" was packed from a checkpoint without ",
+                        modality.role[0] == 'a' ? "an " : "a ", modality.role,
+                        " tower; it takes no ", modality.part, " parts");
+  }
+  if (off) {
+    return absl::StrCat("this node was started with --", modality.role,
+                        "=off; it takes no ", modality.part, " parts");
+  }
+  return "";
+}
+
+}  // namespace
 
 v1::Model DescribeModel(const PackedModel& packed) {
   const kernels::text::TextConfig& text = packed.config().text;
@@ -31,22 +68,16 @@ v1::Model DescribeModel(const PackedModel& packed) {
 
 std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
                         bool off) {
-  const ModelConfig& config = model.config();
-  if (tokenizer != nullptr &&
-      tokenizer->TokenId("<image_soft_token>") != config.image_token_id) {
-    return absl::StrCat("model \"", model.name(),
-                        "\" has a tokenizer and a config.json that disagree "
-                        "about <image_soft_token>");
-  }
-  if (!model.has_vision_tower() || !config.image_token_id.has_value()) {
-    return absl::StrCat("model \"", model.name(),
-                        "\" was packed from a checkpoint without a vision "
-                        "tower; it takes text parts only");
-  }
-  if (off) {
-    return "this node was started with --vision=off; it takes text parts only";
-  }
-  return "";
+  return WhyNot(model, tokenizer, off,
+                {"image", "vision", model.config().image_token_id,
+                 model.has_vision_tower()});
+}
+
+std::string WhyNoSounds(const PackedModel& model, const Tokenizer* tokenizer,
+                        bool off) {
+  return WhyNot(model, tokenizer, off,
+                {"audio", "audio", model.config().audio_token_id,
+                 model.has_audio_tower()});
 }
 
 }  // namespace lapidary

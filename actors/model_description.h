@@ -18,6 +18,9 @@ v1::Model DescribeModel(const PackedModel& packed);
 //   off        the node was told to refuse them
 std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
                         bool off);
+// The same of audio parts.
+std::string WhyNoSounds(const PackedModel& model, const Tokenizer* tokenizer,
+                        bool off);
 
 }  // namespace lapidary
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "actors/audio.h"
 #include "actors/directory.h"
 #include "actors/encoder.h"
 #include "actors/event_log.h"
@@ -22,6 +23,7 @@
 #include "actors/process_memory.h"
 #include "actors/remote_vision.h"
 #include "actors/sequencer.h"
+#include "actors/sound_plan.h"
 #include "actors/stage.h"
 #include "actors/supervisor.h"
 #include "actors/vision.h"
@@ -68,7 +70,10 @@ struct Node::Impl {
   MemoryPlan memory;
   int64_t kv_pages = 0;
   ImageLimits image_limits;
+  SoundPlan sounds;
   const std::shared_ptr<VisionBoard> board = std::make_shared<VisionBoard>();
+  const std::shared_ptr<AudioBoard> audio_board =
+      std::make_shared<AudioBoard>();
 
   SystemConfig system_config;
   std::unique_ptr<caf::actor_system> system;
@@ -84,6 +89,7 @@ struct Node::Impl {
 
   // Whether this node takes images, and whether it encodes them itself.
   bool sees() const { return served->no_images.empty(); }
+  bool hears() const { return served->no_sounds.empty(); }
   bool holds_tower() const {
     return sees() && options.vision.mode != VisionOptions::Mode::kRemote;
   }
@@ -99,10 +105,14 @@ struct Node::Impl {
   std::vector<RoleSpec> Roles();
   Spawn LocalVision() const;
   Spawn Peers() const;
+  Spawn LocalAudio() const;
   v1::StatusResponse OwnStatus() const;
   PeerServiceConfig PeerServiceFor() const;
   size_t MaxMessageBytes() const;
   ImageMemory MemoryOfImages() const;
+  absl::StatusOr<MemoryPlan> PlanWithSounds(MemoryFacts facts,
+                                            const MemoryWishes& wishes,
+                                            bool least);
 };
 
 absl::Status Node::Impl::OpenModel() {
@@ -122,6 +132,9 @@ absl::Status Node::Impl::OpenModel() {
   facts->no_images =
       WhyNoImages(*model, facts->tokenizer.get(),
                   options.vision.mode == VisionOptions::Mode::kOff);
+  facts->no_sounds =
+      WhyNoSounds(*model, facts->tokenizer.get(),
+                  options.audio.mode == AudioOptions::Mode::kOff);
   facts->media = options.media;
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
@@ -142,11 +155,22 @@ ImageMemory Node::Impl::MemoryOfImages() const {
   // The 300M tower's activations at 768 x 768 take 108 MB.
   constexpr int64_t kBytesOfPixel = 190;
   const ModelConfig& config = model->config();
-  images.tower_bytes = model->vision_bytes() +
-                       kBytesOfPixel * config.vision_image_height *
-                           config.vision_image_width;
+  images.tower_bytes = model->vision_bytes() + kBytesOfPixel *
+                                                   config.vision_image_height *
+                                                   config.vision_image_width;
   images.decodes = true;
   return images;
+}
+
+// `least`: with sounds that take as little as can be.
+absl::StatusOr<MemoryPlan> Node::Impl::PlanWithSounds(
+    MemoryFacts facts, const MemoryWishes& wishes, bool least) {
+  if (hears()) {
+    sounds = PlanSounds(model->config(), model->audio_bytes(),
+                        options.audio.cache_bytes, wishes.limit, least);
+    facts.weight_bytes += sounds.bytes;
+  }
+  return PlanMemoryWithImages(facts, wishes, MemoryOfImages(), &image_limits);
 }
 
 absl::Status Node::Impl::DivideMemory() {
@@ -175,8 +199,8 @@ absl::Status Node::Impl::DivideMemory() {
   wishes.max_batch_rows = options.max_batch_rows;
   wishes.max_running = options.max_running;
   wishes.threads = ThreadsOf(options);
-  absl::StatusOr<MemoryPlan> plan =
-      PlanMemoryWithImages(facts, wishes, MemoryOfImages(), &image_limits);
+  absl::StatusOr<MemoryPlan> plan = PlanWithSounds(facts, wishes, false);
+  if (!plan.ok() && hears()) plan = PlanWithSounds(facts, wishes, true);
   if (!plan.ok()) return plan.status();
   memory = *std::move(plan);
   if (memory.limit > 0) {
@@ -274,8 +298,10 @@ std::vector<RoleSpec> Node::Impl::Roles() {
                            sys.spawn(MediaFetch, fetch));
                      }});
   }
-  if (sees())
+  if (sees()) {
     roles.push_back({"vision", holds_tower() ? LocalVision() : Peers()});
+  }
+  if (hears()) roles.push_back({"audio", LocalAudio()});
   return roles;
 }
 
@@ -291,6 +317,23 @@ Node::Impl::Spawn Node::Impl::LocalVision() const {
   return [vision](caf::actor_system& sys) {
     return caf::actor_cast<caf::strong_actor_ptr>(
         sys.spawn<caf::detached>(Vision, vision));
+  };
+}
+
+Node::Impl::Spawn Node::Impl::LocalAudio() const {
+  AudioActorConfig audio;
+  audio.model = model;
+  audio.pinned = options.audio.mode == AudioOptions::Mode::kPinned;
+  audio.idle = absl::ToChronoNanoseconds(options.audio.idle);
+  audio.cache_bytes = sounds.cache_bytes;
+  audio.limits.max_seconds = sounds.max_seconds;
+  audio.open_clips = sounds.open_clips;
+  audio.max_live = sounds.max_live;
+  audio.board = audio_board;
+  audio.threads = ThreadsOf(options);
+  return [audio](caf::actor_system& sys) {
+    return caf::actor_cast<caf::strong_actor_ptr>(
+        sys.spawn<caf::detached>(Audio, audio));
   };
 }
 
@@ -365,8 +408,8 @@ PeerServiceConfig Node::Impl::PeerServiceFor() const {
 
 size_t Node::Impl::MaxMessageBytes() const {
   constexpr size_t kMiB = size_t{1} << 20;
-  const size_t images = sees() ? image_limits.max_bytes : 3 * kMiB;
-  return options.max_message_bytes.value_or(images + kMiB);
+  const size_t media = sees() || hears() ? image_limits.max_bytes : 3 * kMiB;
+  return options.max_message_bytes.value_or(media + kMiB);
 }
 
 absl::Status Node::Impl::StartServer() {
@@ -378,12 +421,14 @@ absl::Status Node::Impl::StartServer() {
   context->directory = directory;
   context->model = served;
   if (holds_tower()) context->vision = board;
+  if (hears()) context->audio = audio_board;
+  context->conversation_bytes = sounds.conversation_bytes;
   v1::ListModelsResponse models;
   *models.add_models() = DescribeModel(*model);
   service = std::make_unique<GatewayService>(
       *system, std::move(context),
-      options.max_running + options.max_queued + kOtherCalls, std::move(models),
-      [this] { return OwnStatus(); });
+      options.max_running + options.max_queued + kOtherCalls, sounds.max_live,
+      std::move(models), [this] { return OwnStatus(); });
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

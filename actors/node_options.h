@@ -35,6 +35,15 @@ struct VisionOptions {
   size_t cache_bytes = size_t{64} << 20;
 };
 
+// The same for its audio tower.
+struct AudioOptions {
+  enum class Mode { kOff, kLazy, kPinned };
+  Mode mode = Mode::kLazy;
+  absl::Duration idle = absl::Minutes(5);
+  // Memory for soft tokens of sounds that come again.
+  size_t cache_bytes = size_t{32} << 20;
+};
+
 struct NodeOptions {
   // A packed model.
   std::string model_folder;
@@ -75,11 +84,12 @@ struct NodeOptions {
   bool verify_weights = false;
 
   VisionOptions vision;
+  AudioOptions audio;
   // URLs and files that the node fetches for its clients; none by default.
   MediaPolicy media;
 
   // Largest request in bytes, and largest text in it. Default: 4 MiB, and 33
-  // MiB where images are taken.
+  // MiB where images or sounds are taken.
   std::optional<size_t> max_message_bytes;
   size_t max_text_bytes = size_t{1} << 20;
   // Where a request does not say max_tokens.

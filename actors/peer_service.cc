@@ -41,7 +41,7 @@ void EncodeFor(Self self, const caf::strong_actor_ptr& vision,
   self->request(caf::actor_cast<VisionActor>(vision), caf::infinite,
                 std::move(encode))
       .then(
-          [self](const EncodedImage& image) {
+          [self](const EncodedMedium& image) {
             self->state.call->Answer(Flatten(ToWire(image)));
             self->quit();
           },

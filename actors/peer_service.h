@@ -7,7 +7,7 @@
 #include <string>
 
 #include "actors/messages.h"
-#include "actors/vision_board.h"
+#include "actors/status_board.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/lapidary/internal/peer.grpc.pb.h"
 

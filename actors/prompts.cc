@@ -1,15 +1,12 @@
 #include "actors/prompts.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/prompt_media.h"
 #include "storage/chat_template.h"
-#include "storage/file_io.h"
-#include "storage/media_source.h"
 
 namespace lapidary {
 namespace {
@@ -24,43 +21,35 @@ absl::Status CheckTextBytes(const ServedModel& model, absl::string_view field,
                                             model.max_text_bytes));
 }
 
-// Soft tokens that a client sends, as the stage takes them.
-absl::StatusOr<kernels::Tensor> TakeSoftTokens(const ServedModel& model,
-                                               const v1::SoftTokens& soft,
-                                               const std::string& field) {
-  const ModelConfig& config = model.config;
-  const int64_t width = config.text.hidden_size;
-  const int64_t tokens = config.image_rows();
-  const size_t bytes = tokens * width * sizeof(float);
-  if (soft.tokens() != tokens || soft.width() != width ||
-      soft.values().size() != bytes) {
+// An image or a sound; of the latter one for each of its windows.
+absl::Status AddMedium(const ServedModel& model, const v1::Message& message,
+                       const v1::Part& part, const std::string& name,
+                       GivenMedia* given, std::vector<ChatPart>* parts,
+                       std::vector<PromptMedium>* media) {
+  const bool sound = part.has_audio();
+  const std::string field = absl::StrCat(name, sound ? ".audio" : ".image");
+  if (message.role() == "system") {
     return absl::InvalidArgumentError(
-        absl::StrCat(field, " has ", soft.tokens(), " tokens of ", soft.width(),
-                     " in ", soft.values().size(), " bytes, this model takes ",
-                     tokens, " of ", width, " in ", bytes,
-                     "; send what EncodeMedia of the same model gave"));
+        absl::StrCat(field,
+                     ": a system message is text; put images and sounds "
+                     "into a user's"));
   }
-  auto buffer = kernels::AlignedBuffer::Make(bytes);
-  if (buffer == nullptr) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(field, ": no memory for ", bytes, " bytes"));
-  }
-  std::memcpy(buffer->data(), soft.values().data(), bytes);
-  const auto* values = reinterpret_cast<const float*>(buffer->data());
-  for (int64_t i = 0; i < tokens * width; ++i) {
-    if (std::isfinite(values[i])) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, ".values[", i, "] is ", values[i], "; all must be finite"));
-  }
-  return kernels::Tensor(kernels::DType::kF32, {tokens, width},
-                         std::move(buffer));
+  auto medium = sound ? TakeSound(model, part.audio(), field, given)
+                      : TakeImage(model, part.image(), field, given);
+  if (!medium.ok()) return medium.status();
+  ChatPart soft{sound ? ChatPart::Kind::kAudio : ChatPart::Kind::kImage, ""};
+  soft.soft_tokens = sound ? model.config.audio_soft_tokens_per_image
+                           : model.config.vision_soft_tokens_per_image;
+  parts->insert(parts->end(), WindowsOf(model, *medium), soft);
+  media->push_back(*std::move(medium));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
                                           const v1::Message& message,
                                           const std::string& field,
-                                          size_t* bytes,
-                                          std::vector<PromptImage>* images) {
+                                          size_t* bytes, GivenMedia* given,
+                                          std::vector<PromptMedium>* media) {
   std::vector<ChatPart> parts;
   for (int i = 0; i < message.parts_size(); ++i) {
     const v1::Part& part = message.parts(i);
@@ -70,30 +59,16 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
         *bytes += part.text().size();
         parts.push_back({ChatPart::Kind::kText, part.text()});
         break;
-      case v1::Part::kImage: {
-        if (message.role() == "system") {
-          return absl::InvalidArgumentError(absl::StrCat(
-              name,
-              ".image: a system message is text; put images into a "
-              "user's"));
-        }
-        auto image =
-            TakeImage(model, part.image(), absl::StrCat(name, ".image"));
-        if (!image.ok()) return image.status();
-        images->push_back(*std::move(image));
-        ChatPart soft{ChatPart::Kind::kImage, ""};
-        soft.soft_tokens = model.config.vision_soft_tokens_per_image;
-        parts.push_back(std::move(soft));
+      case v1::Part::kImage:
+      case v1::Part::kAudio: {
+        const absl::Status status =
+            AddMedium(model, message, part, name, given, &parts, media);
+        if (!status.ok()) return status;
         break;
       }
-      case v1::Part::kAudio:
-        return absl::UnimplementedError(absl::StrCat(
-            name,
-            ".audio: no node plays the role `audio`; this server takes "
-            "text and image parts"));
       case v1::Part::CONTENT_NOT_SET:
-        return absl::InvalidArgumentError(
-            absl::StrCat(name, " is empty; give it a text or an image"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            name, " is empty; give it a text, an image or a sound"));
     }
   }
   if (parts.empty()) {
@@ -106,52 +81,25 @@ absl::StatusOr<ChatMessage> ToChatMessage(const ServedModel& model,
   return ChatMessage::List(message.role(), std::move(parts));
 }
 
-// Where each image's soft tokens begin.
-absl::Status PlaceImages(const ServedModel& model, PromptTokens* prompt) {
-  auto at = prompt->ids.begin();
-  const auto end = prompt->ids.end();
-  for (PromptImage& image : prompt->images) {
-    at = std::find(at, end, *model.config.image_token_id);
-    if (end - at < model.config.image_rows()) {
-      return absl::InternalError(
-          absl::StrCat(image.field, " has no place in the prompt"));
-    }
-    image.first_position = static_cast<int32_t>(at - prompt->ids.begin());
-    at += model.config.image_rows();
-  }
-  return absl::OkStatus();
-}
-
-// Before any of them is rendered: a part of a few bytes makes hundreds of
-// tokens.
-absl::Status CheckImagesFit(const ServedModel& model,
-                            const std::vector<PromptImage>& images) {
-  const int64_t tokens =
-      static_cast<int64_t>(images.size()) * model.config.image_rows();
-  const int64_t context = model.config.text.max_position_embeddings;
-  if (tokens <= context) return absl::OkStatus();
-  return absl::OutOfRangeError(
-      absl::StrCat("prompt.chat: the first ", images.size(), " images take ",
-                   tokens, " tokens, the model's context has ", context));
-}
-
 absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
                                      const v1::Chat& chat,
-                                     bool generation_prompt) {
+                                     bool generation_prompt,
+                                     absl::Span<const kernels::Tensor> media) {
   if (chat.messages_size() == 0) {
     return absl::InvalidArgumentError(
         "prompt.chat.messages is empty; a chat needs a message");
   }
   size_t bytes = 0;
+  GivenMedia given{media, 0};
   PromptTokens prompt;
   std::vector<ChatMessage> messages;
   for (int i = 0; i < chat.messages_size(); ++i) {
     auto message = ToChatMessage(model, chat.messages(i),
                                  absl::StrCat("prompt.chat.messages[", i, "]"),
-                                 &bytes, &prompt.images);
+                                 &bytes, &given, &prompt.media);
     if (!message.ok()) return message.status();
     messages.push_back(*std::move(message));
-    const absl::Status fit = CheckImagesFit(model, prompt.images);
+    const absl::Status fit = CheckMediaFit(model, prompt.media);
     if (!fit.ok()) return fit;
   }
   absl::Status status = CheckTextBytes(model, "prompt.chat", bytes);
@@ -167,7 +115,7 @@ absl::StatusOr<PromptTokens> ChatIds(const ServedModel& model,
         absl::StrCat("prompt.chat.messages: ", ids.status().message()));
   }
   prompt.ids = *std::move(ids);
-  status = PlaceImages(model, &prompt);
+  status = PlaceMedia(model, prompt.ids, &prompt.media);
   if (!status.ok()) return status;
   return prompt;
 }
@@ -219,58 +167,12 @@ absl::StatusOr<Ids> TextIds(const ServedModel& model, absl::string_view field,
   return ids;
 }
 
-absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
-                                      const v1::Image& image,
-                                      const std::string& field) {
-  PromptImage taken;
-  taken.field = field;
-  const int forms = image.has_soft_tokens() + !image.data().empty() +
-                    !image.url().empty() + !image.file().empty();
-  if (forms > 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, " has ", forms,
-                     " of data, soft_tokens, url and file; send one of them"));
-  }
-  if (image.has_soft_tokens()) {
-    if (!model.config.image_token_id.has_value()) {
-      return absl::UnimplementedError(
-          absl::StrCat(field, ": ", model.no_images));
-    }
-    auto rows = TakeSoftTokens(model, image.soft_tokens(),
-                               absl::StrCat(field, ".soft_tokens"));
-    if (!rows.ok()) return rows.status();
-    taken.rows = *std::move(rows);
-    return taken;
-  }
-  if (!model.no_images.empty()) {
-    return absl::UnimplementedError(absl::StrCat(field, ": ", model.no_images));
-  }
-  if (!image.url().empty() || !image.file().empty()) {
-    taken.source = image.file().empty()
-                       ? MediaSource{MediaSource::Kind::kUrl, image.url()}
-                       : MediaSource{MediaSource::Kind::kFile, image.file()};
-    const absl::Status allowed = AllowMedia(model.media, *taken.source);
-    if (!allowed.ok()) {
-      return absl::Status(allowed.code(),
-                          absl::StrCat(field, ": ", allowed.message()));
-    }
-    return taken;
-  }
-  if (image.data().empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, ".data is empty; give it a PNG, JPEG, WebP or GIF file"));
-  }
-  taken.file = std::make_shared<const std::string>(image.data());
-  taken.key = Checksum(*taken.file);
-  return taken;
-}
-
-absl::StatusOr<PromptTokens> ReadPrompt(const ServedModel& model,
-                                        const v1::Prompt& prompt,
-                                        bool generation_prompt, bool add_bos) {
+absl::StatusOr<PromptTokens> ReadPrompt(
+    const ServedModel& model, const v1::Prompt& prompt, bool generation_prompt,
+    bool add_bos, absl::Span<const kernels::Tensor> media) {
   switch (prompt.input_case()) {
     case v1::Prompt::kChat:
-      return ChatIds(model, prompt.chat(), generation_prompt);
+      return ChatIds(model, prompt.chat(), generation_prompt, media);
     case v1::Prompt::kText:
       if (prompt.text().empty()) {
         return absl::InvalidArgumentError(
@@ -291,13 +193,14 @@ absl::StatusOr<PromptTokens> ReadPrompt(const ServedModel& model,
       "prompt is missing; give it a chat, a text or ids");
 }
 
-absl::StatusOr<PromptTokens> ReadCheckedPrompt(const ServedModel& model,
-                                               const v1::Prompt& prompt,
-                                               bool generation_prompt) {
-  auto tokens = ReadPrompt(model, prompt, generation_prompt, /*add_bos=*/true);
+absl::StatusOr<PromptTokens> ReadCheckedPrompt(
+    const ServedModel& model, const v1::Prompt& prompt, bool generation_prompt,
+    absl::Span<const kernels::Tensor> media) {
+  auto tokens =
+      ReadPrompt(model, prompt, generation_prompt, /*add_bos=*/true, media);
   if (!tokens.ok()) return tokens;
-  // What the template made of images is right by construction.
-  if (!tokens->images.empty()) return tokens;
+  // What the template made of media is right by construction.
+  if (!tokens->media.empty()) return tokens;
   const absl::Status status =
       CheckIds(model, prompt.has_ids() ? "prompt.ids" : "tokens of the prompt",
                tokens->ids);

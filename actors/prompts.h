@@ -1,5 +1,5 @@
-// From the prompt of a client's request to token ids, and the images among
-// them.
+// From the prompt of a client's request to token ids, and the images and sounds
+// among them.
 #ifndef LAPIDARY_ACTORS_PROMPTS_H_
 #define LAPIDARY_ACTORS_PROMPTS_H_
 
@@ -17,35 +17,31 @@
 
 namespace lapidary {
 
-// A prompt in token ids, and the images in it.
+// A prompt in token ids, and the images and sounds in it, in order.
 struct PromptTokens {
   std::vector<int32_t> ids;
-  std::vector<PromptImage> images;
+  std::vector<PromptMedium> media;
 };
 
 // Errors of all below: those that lapidary.proto gives, naming the field, the
 // value and what would be right.
 
-absl::StatusOr<PromptTokens> ReadPrompt(const ServedModel& model,
-                                        const v1::Prompt& prompt,
-                                        bool generation_prompt, bool add_bos);
+//   media  as Encode::media
+absl::StatusOr<PromptTokens> ReadPrompt(
+    const ServedModel& model, const v1::Prompt& prompt, bool generation_prompt,
+    bool add_bos, absl::Span<const kernels::Tensor> media = {});
 
 // The same with BOS, and every id is one that the text model knows or an
-// image's.
-absl::StatusOr<PromptTokens> ReadCheckedPrompt(const ServedModel& model,
-                                               const v1::Prompt& prompt,
-                                               bool generation_prompt);
+// image's or sound's.
+absl::StatusOr<PromptTokens> ReadCheckedPrompt(
+    const ServedModel& model, const v1::Prompt& prompt, bool generation_prompt,
+    absl::Span<const kernels::Tensor> media = {});
 
 // A text's ids; control tokens spelt out in it are recognised.
 absl::StatusOr<std::vector<int32_t>> TextIds(const ServedModel& model,
                                              absl::string_view field,
                                              const std::string& text,
                                              bool add_bos);
-
-// Its place in the prompt is left to the caller.
-absl::StatusOr<PromptImage> TakeImage(const ServedModel& model,
-                                      const v1::Image& image,
-                                      const std::string& field);
 
 // All are the text model's.
 absl::Status CheckIds(const ServedModel& model, absl::string_view field,

@@ -45,7 +45,7 @@ absl::Status AllFailed(const std::vector<absl::Status>& failures) {
 
 void RemoteVisionState::Open(RemoteVisionConfig config) {
   config_ = std::move(config);
-  cache_ = std::make_unique<ImageCache>(config_.cache_bytes);
+  cache_ = std::make_unique<MediaCache>(config_.cache_bytes);
   const size_t answer_bytes =
       config_.rows * config_.width * sizeof(float) + (size_t{64} << 10);
   for (const std::string& address : config_.peers) {
@@ -64,15 +64,15 @@ RemoteVisionState::~RemoteVisionState() {
 
 // --- Images -----------------------------------------------------------------
 
-caf::result<EncodedImage> RemoteVisionState::Take(const EncodeImage& encode) {
+caf::result<EncodedMedium> RemoteVisionState::Take(const EncodeImage& encode) {
   const std::string key =
       encode.key.empty() ? Checksum(*encode.file) : encode.key;
   kernels::Tensor known = cache_->Find(key, *encode.file);
   if (!known.empty()) {
     ++counters_.cache_hits;
-    return EncodedImage{absl::OkStatus(), std::move(known)};
+    return EncodedMedium{absl::OkStatus(), std::move(known)};
   }
-  auto promise = self_->make_response_promise<EncodedImage>();
+  auto promise = self_->make_response_promise<EncodedMedium>();
   for (auto& [id, job] : jobs_) {
     if (!job.Is(key, *encode.file)) continue;
     ++counters_.cache_hits;
@@ -81,7 +81,7 @@ caf::result<EncodedImage> RemoteVisionState::Take(const EncodeImage& encode) {
   }
   const size_t bytes = encode.file->size();
   if (!jobs_.empty() && waiting_bytes_ + bytes > config_.max_waiting_bytes) {
-    promise.deliver(EncodedImage{
+    promise.deliver(EncodedMedium{
         absl::ResourceExhaustedError(absl::StrCat(
             jobs_.size(), " images of ", waiting_bytes_,
             " bytes are with other nodes, ", config_.max_waiting_bytes,
@@ -137,13 +137,13 @@ void RemoteVisionState::Send(uint64_t id) {
       });
 }
 
-absl::StatusOr<EncodedImage> RemoteVisionState::Check(
+absl::StatusOr<EncodedMedium> RemoteVisionState::Check(
     const absl::StatusOr<WireMessage>& answer) const {
   if (!answer.ok()) {
     // Said by gRPC or by the other node's door, whatever the code.
     return absl::UnavailableError(answer.status().message());
   }
-  const auto* image = std::get_if<EncodedImage>(&*answer);
+  const auto* image = std::get_if<EncodedMedium>(&*answer);
   if (image == nullptr) {
     return absl::InternalError("it answered with another message");
   }
@@ -171,7 +171,7 @@ void RemoteVisionState::TakeAnswer(const PeerAnswered& answered) {
   --peer.on_their_way;
   const auto it = jobs_.find(answered.job);
   if (it == jobs_.end()) return;  // nobody waited for it any more
-  const absl::StatusOr<EncodedImage> image = Check(*answered.answer);
+  const absl::StatusOr<EncodedMedium> image = Check(*answered.answer);
   if (!image.ok()) {
     peer.status.alive = absl::IsResourceExhausted(image.status());
     peer.status.reason = std::string(image.status().message());
@@ -193,7 +193,7 @@ void RemoteVisionState::TakeAnswer(const PeerAnswered& answered) {
   Finish(answered.job, *image);
 }
 
-void RemoteVisionState::Finish(uint64_t id, const EncodedImage& answer) {
+void RemoteVisionState::Finish(uint64_t id, const EncodedMedium& answer) {
   const auto node = jobs_.extract(id);
   waiting_bytes_ -= node.mapped().file->size();
   node.mapped().Answer(answer);
@@ -206,7 +206,7 @@ void RemoteVisionState::Drop() {
   }
   for (uint64_t id : unwanted) {
     jobs_.at(id).ask->Cancel();
-    Finish(id, {ImageUnwanted(), {}});
+    Finish(id, {Unwanted("image"), {}});
   }
   drop_armed_ = !jobs_.empty();
   if (drop_armed_) self_->delayed_send(self_, kDropPause, DropUnwanted{});
@@ -264,7 +264,7 @@ RemoteVisionActor::behavior_type RemoteVision(
         self->state.Probe();
         return Started{};
       },
-      [self](const EncodeImage& encode) -> caf::result<EncodedImage> {
+      [self](const EncodeImage& encode) -> caf::result<EncodedMedium> {
         return self->state.Take(encode);
       },
       [self](const StatusQuery&) { return self->state.Status(); },

@@ -1,7 +1,7 @@
 // Plays the vision actor on a node that loads no tower: has other nodes encode
 // its images, and keeps their soft tokens.
 //
-//   EncodeImage ─► the peer with the least to do ─► EncodedImage
+//   EncodeImage ─► the peer with the least to do ─► EncodedMedium
 //        lost, full or without the tower ─► the next peer, once each
 //
 // What a peer answers is checked before anybody uses it. Losing this actor
@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "actors/image_cache.h"
-#include "actors/image_jobs.h"
+#include "actors/media_cache.h"
+#include "actors/media_jobs.h"
 #include "actors/messages.h"
 #include "actors/peer_channel.h"
 
@@ -71,7 +71,7 @@ class RemoteVisionState {
   ~RemoteVisionState();
 
   void Open(RemoteVisionConfig config);
-  caf::result<EncodedImage> Take(const EncodeImage& encode);
+  caf::result<EncodedMedium> Take(const EncodeImage& encode);
   void TakeAnswer(const PeerAnswered& answered);
   void TakeProbe(const PeerProbed& probed);
   void Probe();
@@ -84,7 +84,7 @@ class RemoteVisionState {
     int on_their_way = 0;
     std::unique_ptr<PeerChannel> channel;
   };
-  struct Job : ImageJob {
+  struct Job : MediaJob {
     std::chrono::steady_clock::time_point began;
     std::set<size_t> tried;
     std::vector<absl::Status> failures;  // of those tried, with their addresses
@@ -95,13 +95,13 @@ class RemoteVisionState {
   void Send(uint64_t id);
   // Of those that were not tried, the best; peers_.size() for none.
   size_t Choose(const Job& job) const;
-  void Finish(uint64_t id, const EncodedImage& answer);
-  absl::StatusOr<EncodedImage> Check(
+  void Finish(uint64_t id, const EncodedMedium& answer);
+  absl::StatusOr<EncodedMedium> Check(
       const absl::StatusOr<WireMessage>& answer) const;
 
   RemoteVisionActor::pointer self_;
   RemoteVisionConfig config_;
-  std::unique_ptr<ImageCache> cache_;
+  std::unique_ptr<MediaCache> cache_;
   std::vector<Peer> peers_;
   std::map<uint64_t, Job> jobs_;
   uint64_t next_job_ = 1;

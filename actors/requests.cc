@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "actors/prompt_media.h"
 #include "actors/prompts.h"
 #include "actors/utf8_fields.h"
 #include "storage/utf8.h"
@@ -175,7 +176,8 @@ v1::Sampling DefaultSampling(const GenerationDefaults& generation) {
 }
 
 absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
-                                      const v1::GenerateRequest& request) {
+                                      const v1::GenerateRequest& request,
+                                      absl::Span<const kernels::Tensor> media) {
   absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
   auto sampling = CheckSampling(model, request.sampling());
@@ -192,7 +194,7 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   }
   auto priority = CheckPriority(request.priority());
   if (!priority.ok()) return priority.status();
-  auto prompt = ReadCheckedPrompt(model, request.prompt(), true);
+  auto prompt = ReadCheckedPrompt(model, request.prompt(), true, media);
   if (!prompt.ok()) return prompt.status();
   auto max_tokens =
       CheckMaxTokens(model, request, static_cast<int64_t>(prompt->ids.size()));
@@ -205,16 +207,17 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   encoded.stop = *std::move(stop);
   submit.task = Task::kGenerate;
   submit.tokens = std::move(prompt->ids);
-  encoded.images = std::move(prompt->images);
+  encoded.media = std::move(prompt->media);
   submit.sampling = *std::move(sampling);
   submit.max_tokens = *max_tokens;
+  encoded.fixed_max_tokens = request.has_max_tokens();
   if (!request.ignore_eos()) {
     submit.eos_ids = model.config.generation.eos_token_ids;
   }
   if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
   submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
   // Kept blocks are found by token ids, which say nothing of an image.
-  submit.no_prefix_cache = request.no_prefix_cache() || !encoded.images.empty();
+  submit.no_prefix_cache = request.no_prefix_cache() || !encoded.media.empty();
   return encoded;
 }
 
@@ -255,8 +258,8 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   encoded.submit.task = Task::kScore;
   encoded.submit.priority = *priority;
   encoded.submit.tokens = std::move(*ids);
-  encoded.images = std::move(prompt->images);
-  encoded.submit.no_prefix_cache = !encoded.images.empty();
+  encoded.media = std::move(prompt->media);
+  encoded.submit.no_prefix_cache = !encoded.media.empty();
   encoded.submit.top_logprobs = request.top_logprobs();
   encoded.continuation_tokens = static_cast<int32_t>(continuation.size());
   return encoded;
@@ -266,16 +269,23 @@ absl::StatusOr<Encoded> CheckEncodeMedia(
     const ServedModel& model, const v1::EncodeMediaRequest& request) {
   const absl::Status status = CheckModelName(model, request.model());
   if (!status.ok()) return status;
-  if (request.image().has_soft_tokens()) {
+  if (request.has_image() == request.has_audio()) {
     return absl::InvalidArgumentError(
-        "image.soft_tokens are what this call makes; send data, a url or a "
-        "file");
+        request.has_image() ? "there are image and audio; send one of them"
+                            : "there is neither image nor audio; send one");
   }
-  auto image = TakeImage(model, request.image(), "image");
-  if (!image.ok()) return image.status();
+  if (request.image().has_soft_tokens() || request.audio().has_soft_tokens()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        request.has_audio() ? "audio" : "image",
+        ".soft_tokens are what this call makes; send data, a url or a file"));
+  }
+  auto medium = request.has_audio()
+                    ? TakeSound(model, request.audio(), "audio")
+                    : TakeImage(model, request.image(), "image");
+  if (!medium.ok()) return medium.status();
   Encoded encoded;
   encoded.submit.task = Task::kEncodeMedia;
-  encoded.images.push_back(*std::move(image));
+  encoded.media.push_back(*std::move(medium));
   return encoded;
 }
 
@@ -316,11 +326,18 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(
   return response;
 }
 
+absl::StatusOr<v1::ConverseRequest> ParseConverse(const std::string& bytes) {
+  return Parse<v1::ConverseRequest>(bytes);
+}
+
 Encoded EncodeRequest(const ServedModel& model, const Encode& encode) {
   switch (encode.task) {
     case Task::kGenerate:
-      return ToEncoded(
-          ParseAnd<v1::GenerateRequest>(model, encode.request, CheckGenerate));
+      return ToEncoded(ParseAnd<v1::GenerateRequest>(
+          model, encode.request,
+          [&](const ServedModel& m, const v1::GenerateRequest& request) {
+            return CheckGenerate(m, request, encode.media);
+          }));
     case Task::kScore:
       return ToEncoded(
           ParseAnd<v1::ScoreRequest>(model, encode.request, CheckScore));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "actors/messages.h"
 #include "actors/served_model.h"
 #include "proto/lapidary/v1/lapidary.pb.h"
@@ -23,8 +24,10 @@ inline constexpr size_t kMaxStopBytes = 256;
 inline constexpr int kMaxLogitBiases = 1024;
 
 // The sequence's number, age and deadline are left to the caller.
-absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
-                                      const v1::GenerateRequest& request);
+//   media  as Encode::media
+absl::StatusOr<Encoded> CheckGenerate(
+    const ServedModel& model, const v1::GenerateRequest& request,
+    absl::Span<const kernels::Tensor> media = {});
 absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
                                    const v1::ScoreRequest& request);
 absl::StatusOr<Encoded> CheckEncodeMedia(const ServedModel& model,
@@ -36,6 +39,8 @@ absl::StatusOr<v1::DetokenizeResponse> Detokenize(
 
 // The checkpoint's defaults, as a request would say them.
 v1::Sampling DefaultSampling(const GenerationDefaults& generation);
+
+absl::StatusOr<v1::ConverseRequest> ParseConverse(const std::string& bytes);
 
 // Parses the serialized request, checks it and does what can be done without
 // the model.

@@ -34,29 +34,40 @@ inline void AddRetryPushback(grpc::CallbackServerContext* context,
   context->AddTrailingMetadata(kRetryPushback, std::to_string(ms));
 }
 
-// A server stream of serialized messages.
+// Where an answer's serialized messages go.
 //
 // The queue is bounded by whoever pushes: it starts with kCredits, spends one a
 // message, and gets one back with every Credit. A message that was written is
 // with the transport, not yet with the client.
-class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class AnswerSink {
  public:
   static constexpr int kCredits = 8;
 
+  virtual ~AnswerSink() = default;
+  // False: the call is over.
+  virtual bool Push(grpc::ByteBuffer message) = 0;
+  // What is queued is still written. Only the first call counts.
+  // `retry_after_ns` as in Accepted.
+  virtual void End(grpc::Status status, int64_t retry_after_ns) = 0;
+};
+
+// The server's side of a stream that it writes to: `Reactor` is gRPC's.
+template <typename Reactor>
+class MessageStream : public Reactor, public AnswerSink {
+ public:
   // `on_done` runs once, when gRPC has finished with the call.
-  ResponseStream(grpc::CallbackServerContext* context,
-                 std::function<void()> on_done)
+  MessageStream(grpc::CallbackServerContext* context,
+                std::function<void()> on_done)
       : context_(context), on_done_(std::move(on_done)) {}
 
   // Before the reactor is handed to gRPC. `self` keeps it alive until OnDone,
   // whatever the actor does.
-  void Attach(CallActor call, std::shared_ptr<ResponseStream> self) {
+  void Attach(CallActor call, std::shared_ptr<MessageStream> self) {
     call_ = std::move(call);
     self_ = std::move(self);
   }
 
-  // False: the call is over.
-  bool Push(grpc::ByteBuffer message) {
+  bool Push(grpc::ByteBuffer message) override {
     std::unique_lock<std::mutex> lock(mutex_);
     if (closed_) return false;
     queue_.push_back(std::move(message));
@@ -64,16 +75,14 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     return true;
   }
 
-  // What is queued is still written. Only the first call counts.
-  // `retry_after_ns` as in Accepted.
-  void End(grpc::Status status, int64_t retry_after_ns) {
+  void End(grpc::Status status, int64_t retry_after_ns) override {
     std::unique_lock<std::mutex> lock(mutex_);
     if (std::exchange(closed_, true)) return;
     AddRetryPushback(context_, retry_after_ns);
     status_ = std::move(status);
     if (writing_) return;
     lock.unlock();
-    Finish(status_);
+    this->Finish(status_);
   }
 
   void OnWriteDone(bool ok) override {
@@ -87,7 +96,7 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
       WriteNext(lock);
     } else if (closed_) {
       lock.unlock();
-      Finish(status_);
+      this->Finish(status_);
       return;
     } else {
       lock.unlock();
@@ -115,13 +124,21 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     auto keep = std::move(self_);
   }
 
+ protected:
+  // Runs `start` of something more from gRPC, unless the call is over.
+  template <typename Start>
+  void UnlessClosed(Start start) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!closed_) start();
+  }
+
  private:
   void WriteNext(std::unique_lock<std::mutex>& lock) {
     writing_ = true;
     current_ = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
-    StartWrite(&current_);
+    this->StartWrite(&current_);
   }
 
   grpc::CallbackServerContext* context_;  // lives until OnDone
@@ -133,8 +150,11 @@ class ResponseStream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   bool closed_ = false;
   std::function<void()> on_done_;
   CallActor call_;
-  std::shared_ptr<ResponseStream> self_;
+  std::shared_ptr<MessageStream> self_;
 };
+
+using ResponseStream =
+    MessageStream<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
 
 // A call with one answer. Finish must be called once.
 class UnaryCall : public grpc::ServerUnaryReactor {

@@ -23,6 +23,8 @@ struct ServedModel {
   size_t max_text_bytes = size_t{1} << 20;
   // Why image parts are refused; empty where a vision actor takes them.
   std::string no_images;
+  // Likewise audio parts.
+  std::string no_sounds;
   MediaPolicy media;  // what of URLs and files is fetched
   int32_t default_max_tokens = 1024;
 };

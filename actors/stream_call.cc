@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "actors/image_request.h"
+#include "actors/media_request.h"
+#include "actors/prompt_media.h"
 
 namespace lapidary {
 namespace {
@@ -78,7 +79,7 @@ StreamCallState::~StreamCallState() {
 
 void StreamCallState::Begin(std::shared_ptr<CallContext> context,
                             CallRequest request,
-                            std::shared_ptr<ResponseStream> stream) {
+                            std::shared_ptr<AnswerSink> stream) {
   context_ = std::move(context);
   request_ = std::move(request);
   stream_ = std::move(stream);
@@ -114,7 +115,35 @@ void StreamCallState::TakeEncoded(const Encoded& encoded) {
     End(encoded.status);
     return;
   }
-  RequestSequencer(std::make_shared<Encoded>(encoded));
+  MeasureSounds(std::make_shared<Encoded>(encoded), {});
+}
+
+// A long sound is several in the prompt: only its samples say how many.
+void StreamCallState::MeasureSounds(const std::shared_ptr<Encoded>& encoded,
+                                    std::vector<int32_t> windows) {
+  if (stream_ == nullptr) return;  // the client has gone
+  const std::vector<PromptMedium>& media = encoded->media;
+  while (windows.size() < media.size() &&
+         !NeedsMeasuring(media[windows.size()])) {
+    windows.push_back(1);
+  }
+  if (windows.size() < media.size()) {
+    PromptMedium* next = &encoded->media[windows.size()];
+    return RequestMeasure(self_, *context_, next, cancelled_,
+                          [this, encoded, windows](const MeasuredSound& sound) {
+                            if (!sound.status.ok()) return End(sound.status);
+                            std::vector<int32_t> more = windows;
+                            more.push_back(sound.windows);
+                            MeasureSounds(encoded, std::move(more));
+                          });
+  }
+  if (std::any_of(windows.begin(), windows.end(),
+                  [](int32_t count) { return count > 1; })) {
+    const absl::Status widened =
+        WidenSounds(*context_->model, windows, encoded.get());
+    if (!widened.ok()) return End(widened);
+  }
+  RequestSequencer(encoded);
 }
 
 void StreamCallState::RequestSequencer(
@@ -129,7 +158,7 @@ void StreamCallState::RequestSequencer(
                   absl::UnavailableError("no sequencer is alive; try again"));
             }
             sequencer_ = caf::actor_cast<SequencerActor>(actor);
-            encoded->images.empty() ? SubmitTo(*encoded) : AskDoor(encoded);
+            encoded->media.empty() ? SubmitTo(*encoded) : AskDoor(encoded);
           },
           [this](caf::error& error) {
             End(absl::UnavailableError(self_->system().render(error)));
@@ -171,9 +200,9 @@ void StreamCallState::Ask(Submit submit, Taken taken) {
       });
 }
 
-// --- Images -----------------------------------------------------------------
+// --- Media ------------------------------------------------------------------
 
-// Images cost more than anything else of a request: none is fetched or encoded
+// Media cost more than anything else of a request: none is fetched or encoded
 // for one that would be refused.
 void StreamCallState::AskDoor(const std::shared_ptr<Encoded>& encoded) {
   if (stream_ == nullptr) return;  // the client has gone
@@ -187,33 +216,30 @@ void StreamCallState::AskDoor(const std::shared_ptr<Encoded>& encoded) {
   }
   Ask(std::move(question), [this, encoded](const Accepted& accepted) {
     TakeAccepted(accepted);
-    EncodeImages(encoded);
+    EncodeMedia(encoded, 0);
   });
 }
 
-// Has the first of the images that are left encoded, and then the others: one
+// Has the first of the media that are left encoded, and then the others: one
 // by one, so that those of other requests come between.
-void StreamCallState::EncodeImages(const std::shared_ptr<Encoded>& encoded) {
+void StreamCallState::EncodeMedia(const std::shared_ptr<Encoded>& encoded,
+                                  size_t next) {
   if (stream_ == nullptr) return;  // refused, or the client has gone
-  std::vector<SoftTokens>& done = encoded->submit.soft_tokens;
-  const std::vector<PromptImage>& images = encoded->images;
-  while (done.size() < images.size() && !images[done.size()].rows.empty()) {
-    const PromptImage& image = images[done.size()];
-    done.push_back({image.first_position, image.rows});
-  }
-  if (done.size() == images.size()) return SubmitTo(*encoded);
-  const PromptImage& next = images[done.size()];
-  RequestSoftTokens(
-      self_, *context_, next, cancelled_,
-      [this, encoded,
-       position = next.first_position](const EncodedImage& image) {
-        if (!image.status.ok()) return End(image.status);
-        encoded->submit.soft_tokens.push_back({position, image.rows});
-        EncodeImages(encoded);
-      });
+  if (next == encoded->media.size()) return SubmitTo(*encoded);
+  const PromptMedium& medium = encoded->media[next];
+  auto take = [this, encoded, next](const EncodedMedium& rows) {
+    absl::Status status = rows.status;
+    if (status.ok()) {
+      status = AddSoftTokens(encoded->media[next], rows.rows, &encoded->submit);
+    }
+    if (!status.ok()) return End(status);
+    EncodeMedia(encoded, next + 1);
+  };
+  if (!medium.rows.empty()) return take({absl::OkStatus(), medium.rows});
+  RequestSoftTokens(self_, *context_, medium, cancelled_, take);
 }
 
-// Of a request whose images are not all encoded; after that the sequencer
+// Of a request whose media are not all encoded; after that the sequencer
 // watches the time.
 void StreamCallState::TakeOutOfTime(bool limit) {
   if (stream_ == nullptr || sequence_ != 0) return;
@@ -242,7 +268,7 @@ void StreamCallState::SubmitTo(const Encoded& encoded) {
     scored_prompt_ = static_cast<int32_t>(submit.tokens.size()) -
                      encoded.continuation_tokens;
     for (const SoftTokens& soft : submit.soft_tokens) {
-      images_.emplace_back(
+      media_.emplace_back(
           soft.first_position,
           soft.first_position + static_cast<int32_t>(soft.rows.dim(0)));
     }
@@ -259,8 +285,8 @@ void StreamCallState::SubmitTo(const Encoded& encoded) {
 
 // --- Out --------------------------------------------------------------------
 
-bool StreamCallState::StandsForImage(int32_t position) const {
-  return std::any_of(images_.begin(), images_.end(), [&](const auto& image) {
+bool StreamCallState::StandsForMedia(int32_t position) const {
+  return std::any_of(media_.begin(), media_.end(), [&](const auto& image) {
     return image.first <= position && position < image.second;
   });
 }
@@ -268,7 +294,7 @@ bool StreamCallState::StandsForImage(int32_t position) const {
 void StreamCallState::TakeToken(const TokenResult& token) {
   pending_tokens_.push_back(ToProto(token));
   if (task_ == Task::kScore) {
-    if (!StandsForImage(tokens_)) {
+    if (!StandsForMedia(tokens_)) {
       double& sum =
           tokens_ < scored_prompt_ ? prompt_logprob_ : continuation_logprob_;
       sum += token.logprob.value_or(0);
@@ -387,7 +413,7 @@ void StreamCallState::TakeDisconnected() {
 StreamCallActor::behavior_type StreamCall(
     StreamCallActor::stateful_pointer<StreamCallState> self,
     std::shared_ptr<CallContext> context, CallRequest request,
-    std::shared_ptr<ResponseStream> stream) {
+    std::shared_ptr<AnswerSink> stream) {
   self->state.Begin(std::move(context), std::move(request), std::move(stream));
   return {
       [self](const Progress& progress) { self->state.TakeProgress(progress); },

@@ -23,7 +23,7 @@
 #include "actors/messages.h"
 #include "actors/requests.h"
 #include "actors/response_stream.h"
-#include "actors/vision_board.h"
+#include "actors/status_board.h"
 #include "proto/lapidary/v1/lapidary.pb.h"
 
 namespace lapidary {
@@ -32,8 +32,11 @@ namespace lapidary {
 struct CallContext {
   DirectoryActor directory;
   std::shared_ptr<const ServedModel> model;
-  // Of the node's own tower; null where it has none.
+  // Of the node's own towers; null where it has none.
   std::shared_ptr<const VisionBoard> vision;
+  std::shared_ptr<const AudioBoard> audio;
+  // Soft tokens of earlier turns that a conversation keeps.
+  size_t conversation_bytes = size_t{16} << 20;
   std::atomic<SequenceId> next_sequence{1};
   std::chrono::seconds role_timeout{60};  // of the encoder and the sequencer
 };
@@ -45,7 +48,7 @@ struct CallRequest {
   std::chrono::system_clock::time_point deadline;
 };
 
-// A call's time may be over while its images are encoded.
+// A call's time may be over while its media are encoded.
 struct OutOfTime {
   bool limit = false;  // GenerateRequest.time_limit_ms; false: the deadline
 };
@@ -61,7 +64,7 @@ class StreamCallState {
   ~StreamCallState();
 
   void Begin(std::shared_ptr<CallContext> context, CallRequest request,
-             std::shared_ptr<ResponseStream> stream);
+             std::shared_ptr<AnswerSink> stream);
   void RequestEncoding();
   void TakeProgress(const Progress& progress);
   void TakeEnded(const Ended& ended);
@@ -77,11 +80,15 @@ class StreamCallState {
   template <typename Taken>
   void Ask(Submit submit, Taken taken);
   void TakeAccepted(const Accepted& accepted);
+  // `windows`: of the media that are measured already.
+  void MeasureSounds(const std::shared_ptr<Encoded>& encoded,
+                     std::vector<int32_t> windows);
   void AskDoor(const std::shared_ptr<Encoded>& encoded);
-  void EncodeImages(const std::shared_ptr<Encoded>& encoded);
+  // Has media encoded from number `next` on.
+  void EncodeMedia(const std::shared_ptr<Encoded>& encoded, size_t next);
   void SubmitTo(const Encoded& encoded);
   // Of a scored prompt.
-  bool StandsForImage(int32_t position) const;
+  bool StandsForMedia(int32_t position) const;
   void TakeToken(const TokenResult& token);
   // Pushes what is pending, at most a block a message.
   void PushPending(bool all);
@@ -93,10 +100,10 @@ class StreamCallState {
   StreamCallActor::pointer self_;
   std::shared_ptr<CallContext> context_;
   CallRequest request_;
-  std::shared_ptr<ResponseStream> stream_;
+  std::shared_ptr<AnswerSink> stream_;
   std::chrono::steady_clock::time_point arrived_;
-  int credits_ = ResponseStream::kCredits;
-  // Of images that are being encoded: the call has ended.
+  int credits_ = AnswerSink::kCredits;
+  // Of media that are being encoded: the call has ended.
   const std::shared_ptr<std::atomic<bool>> cancelled_ =
       std::make_shared<std::atomic<bool>>(false);
 
@@ -104,10 +111,10 @@ class StreamCallState {
   SequencerActor sequencer_;
   Task task_ = Task::kGenerate;
   uint64_t seed_ = 0;
-  int32_t limit_prompt_tokens_ = 0;  // of a prompt whose images are encoded
+  int32_t limit_prompt_tokens_ = 0;  // of a prompt whose media are encoded
   int32_t scored_prompt_ = 0;        // tokens of a scored prompt
-  // Of images in it: first position, and the one behind the last.
-  std::vector<std::pair<int32_t, int32_t>> images_;
+  // Of media in it: first position, and the one behind the last.
+  std::vector<std::pair<int32_t, int32_t>> media_;
   std::optional<AnswerText> text_;
 
   std::string pending_text_;
@@ -120,7 +127,7 @@ class StreamCallState {
 StreamCallActor::behavior_type StreamCall(
     StreamCallActor::stateful_pointer<StreamCallState> self,
     std::shared_ptr<CallContext> context, CallRequest request,
-    std::shared_ptr<ResponseStream> stream);
+    std::shared_ptr<AnswerSink> stream);
 
 }  // namespace lapidary
 

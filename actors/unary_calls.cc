@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "actors/image_request.h"
+#include "actors/media_request.h"
 #include "storage/utf8.h"
 
 namespace lapidary {
@@ -135,6 +135,26 @@ void Fill(const VisionStatus& vision, v1::StatusResponse& status) {
   }
 }
 
+void Fill(const AudioStatus& audio, v1::StatusResponse& status) {
+  v1::AudioTower* out = status.mutable_audio();
+  out->set_loaded(audio.loaded);
+  out->set_weight_bytes(audio.weight_bytes);
+  out->set_activation_bytes(audio.activation_bytes);
+  out->set_loads(audio.loads);
+  out->set_unloads(audio.unloads);
+  out->set_sounds(audio.sounds);
+  out->set_sound_seconds(static_cast<double>(audio.samples) / kSoundRate);
+  out->set_encode_ms(static_cast<double>(audio.compute_ns) / 1e6);
+  out->set_cache_hits(audio.cache_hits);
+  out->set_cache_misses(audio.cache_misses);
+  out->set_cache_bytes(audio.cache_bytes);
+  out->set_cache_capacity(audio.cache_capacity);
+  out->set_waiting(audio.waiting);
+  out->set_live(audio.live);
+  out->set_live_waiting_seconds(
+      static_cast<double>(audio.live_waiting_samples) / kSoundRate);
+}
+
 void Fill(const ProcessStatus& process, v1::StatusResponse& status) {
   status.mutable_memory()->set_weights_resident(process.weights_resident);
   status.mutable_memory()->set_process_resident(process.resident);
@@ -193,11 +213,11 @@ void Answer(Self self, const kernels::Tensor& rows) {
 }
 
 // Of EncodeMedia's image.
-void AnswerWithSoftTokens(Self self, const PromptImage& image) {
+void AnswerWithSoftTokens(Self self, const PromptMedium& image) {
   UnaryCallState& state = self->state;
   RequestSoftTokens(static_cast<caf::event_based_actor*>(self), *state.context,
                     image, state.call->cancelled(),
-                    [self](const EncodedImage& encoded) {
+                    [self](const EncodedMedium& encoded) {
                       if (!encoded.status.ok()) {
                         return Fail(self, encoded.status);
                       }
@@ -225,8 +245,8 @@ caf::behavior EncodeCall(Self self, std::shared_ptr<CallContext> context,
   };
   auto answered = [self](const Encoded& encoded) {
     if (!encoded.status.ok()) return Fail(self, encoded.status);
-    if (!encoded.images.empty()) {
-      return AnswerWithSoftTokens(self, encoded.images[0]);
+    if (!encoded.media.empty()) {
+      return AnswerWithSoftTokens(self, encoded.media[0]);
     }
     self->state.call->Answer(encoded.reply);
     self->quit();
@@ -264,6 +284,10 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
   if (board != nullptr) {
     const std::optional<VisionStatus> vision = board->Read();
     if (vision.has_value()) Fill(*vision, self->state.status);
+  }
+  if (self->state.context->audio != nullptr) {
+    const std::optional<AudioStatus> audio = self->state.context->audio->Read();
+    if (audio.has_value()) Fill(*audio, self->state.status);
   }
   self->state.open_questions = board != nullptr ? 4 : 5;
   return {

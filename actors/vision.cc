@@ -125,7 +125,7 @@ void DropUnwanted(VisionState& state) {
       continue;
     }
     state.waiting_bytes -= state.jobs[i].file->size();
-    state.jobs[i].Answer({ImageUnwanted(), {}});
+    state.jobs[i].Answer({Unwanted("image"), {}});
     state.jobs.erase(state.jobs.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
@@ -133,12 +133,12 @@ void DropUnwanted(VisionState& state) {
 // Answers all who asked for the first image, and goes on to the next.
 void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
   VisionState& state = self->state;
-  const ImageJob job = std::move(state.jobs.front());
+  const MediaJob job = std::move(state.jobs.front());
   state.jobs.pop_front();
   state.waiting_bytes -= job.file->size();
   state.pixels.reset();
   state.last_used = Clock::now();
-  EncodedImage answer;
+  EncodedMedium answer;
   answer.status = rows.status();
   if (rows.ok()) {
     answer.rows = *rows;
@@ -193,7 +193,7 @@ void Begin(Self self) {
 void Advance(Self self) {
   VisionState& state = self->state;
   if (!state.jobs.front().wanted()) {
-    return Finish(self, ImageUnwanted());
+    return Finish(self, Unwanted("image"));
   }
   DropUnwanted(state);
   Post(state);
@@ -209,10 +209,10 @@ void Advance(Self self) {
   }
 }
 
-caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
+caf::result<EncodedMedium> Take(Self self, const EncodeImage& encode) {
   VisionState& state = self->state;
   if (!encode.tower.empty() && encode.tower != state.status.tower) {
-    return EncodedImage{
+    return EncodedMedium{
         absl::FailedPreconditionError(
             "this node serves another model, or another packing of it"),
         {}};
@@ -223,11 +223,11 @@ caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
   if (!known.empty()) {
     ++state.status.cache_hits;
     Post(state);
-    return EncodedImage{absl::OkStatus(), std::move(known)};
+    return EncodedMedium{absl::OkStatus(), std::move(known)};
   }
-  auto promise = self->make_response_promise<EncodedImage>();
-  const ImageAsker asker{promise, encode.cancelled};
-  for (ImageJob& job : state.jobs) {
+  auto promise = self->make_response_promise<EncodedMedium>();
+  const MediaAsker asker{promise, encode.cancelled};
+  for (MediaJob& job : state.jobs) {
     if (job.Is(key, *encode.file)) {
       ++state.status.cache_hits;
       Post(state);
@@ -238,7 +238,7 @@ caf::result<EncodedImage> Take(Self self, const EncodeImage& encode) {
   const size_t bytes = encode.file->size();
   if (!state.jobs.empty() &&
       state.waiting_bytes + bytes > state.config.max_waiting_bytes) {
-    promise.deliver(EncodedImage{
+    promise.deliver(EncodedMedium{
         absl::ResourceExhaustedError(absl::StrCat(
             state.jobs.size(), " images of ", state.waiting_bytes,
             " bytes wait already, ", state.config.max_waiting_bytes,
@@ -274,17 +274,17 @@ Started Open(Self self) {
 VisionState::~VisionState() {
   const absl::Status lost =
       absl::UnavailableError("the vision actor was lost; try again");
-  for (const ImageJob& job : jobs) job.Answer({lost, {}});
+  for (const MediaJob& job : jobs) job.Answer({lost, {}});
   if (config.board != nullptr) config.board->Write(std::nullopt);
 }
 
 LocalVisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
-  self->state.cache = std::make_unique<ImageCache>(config.cache_bytes);
+  self->state.cache = std::make_unique<MediaCache>(config.cache_bytes);
   self->state.config = std::move(config);
   self->state.status.tower = self->state.config.model->vision_fingerprint();
   return {
       [self](const Start&) -> caf::result<Started> { return Open(self); },
-      [self](const EncodeImage& encode) -> caf::result<EncodedImage> {
+      [self](const EncodeImage& encode) -> caf::result<EncodedMedium> {
         return Take(self, encode);
       },
       [self](const StatusQuery&) { return Describe(self->state); },

@@ -14,10 +14,10 @@
 #include <memory>
 #include <vector>
 
-#include "actors/image_cache.h"
-#include "actors/image_jobs.h"
+#include "actors/media_cache.h"
+#include "actors/media_jobs.h"
 #include "actors/messages.h"
-#include "actors/vision_board.h"
+#include "actors/status_board.h"
 #include "kernels/vision/tower.h"
 #include "storage/image.h"
 #include "storage/packed_model.h"
@@ -67,10 +67,10 @@ struct VisionState {
   ~VisionState();
 
   VisionActorConfig config;
-  std::unique_ptr<ImageCache> cache;
+  std::unique_ptr<MediaCache> cache;
   ImageReaderActor reader;
   std::unique_ptr<kernels::vision::VisionTower> tower;  // null: not loaded
-  std::deque<ImageJob> jobs;  // the first is being read or encoded
+  std::deque<MediaJob> jobs;  // the first is being read or encoded
   std::shared_ptr<const std::vector<float>> pixels;  // of the first, once read
   Time began, last_used;
   size_t waiting_bytes = 0;  // of all jobs' files

@@ -42,13 +42,15 @@ absl::StatusOr<std::string> SystemText(const ChatMessage& system) {
   return system.parts[0].text;
 }
 
-void RenderImage(int32_t soft_tokens, Rendering* rendering) {
-  constexpr absl::string_view kSoftToken = "<image_soft_token>";
-  if (soft_tokens == 0) return rendering->Control(kSoftToken);
+// `medium`: "image" or "audio".
+void RenderMedium(absl::string_view medium, int32_t soft_tokens,
+                  Rendering* rendering) {
+  const std::string soft_token = absl::StrCat("<", medium, "_soft_token>");
+  if (soft_tokens == 0) return rendering->Control(soft_token);
   rendering->Text("\n\n");
-  rendering->Control("<start_of_image>");
-  rendering->Control(kSoftToken, soft_tokens);
-  rendering->Control("<end_of_image>");
+  rendering->Control(absl::StrCat("<start_of_", medium, ">"));
+  rendering->Control(soft_token, soft_tokens);
+  rendering->Control(absl::StrCat("<end_of_", medium, ">"));
   rendering->Text("\n\n");
 }
 
@@ -68,10 +70,10 @@ absl::Status RenderTurn(const ChatMessage& message, absl::string_view prefix,
         rendering->Text(StripWhitespace(ReplaceInvalidUtf8(part.text)));
         break;
       case ChatPart::Kind::kImage:
-        RenderImage(part.soft_tokens, rendering);
+        RenderMedium("image", part.soft_tokens, rendering);
         break;
       case ChatPart::Kind::kAudio:
-        rendering->Control("<audio_soft_token>");
+        RenderMedium("audio", part.soft_tokens, rendering);
         break;
     }
   }

@@ -63,6 +63,10 @@ struct ModelConfig {
   int64_t image_rows() const {
     return vision_soft_tokens_per_image + (tower_ends_image() ? 1 : 0);
   }
+  // Likewise for a window of a sound.
+  int64_t sound_rows() const {
+    return audio_soft_tokens_per_image + (tower_ends_sound() ? 1 : 0);
+  }
 };
 
 // Reads config.json text. Every field is checked against every other; an error

@@ -355,6 +355,7 @@ std::string PackedModel::vision_fingerprint() const {
   }
   return Checksum(all);
 }
+
 std::vector<TensorGroup> PackedModel::groups() const {
   return GroupTensors(impl_->manifest);
 }

@@ -17,6 +17,7 @@ std::vector<std::unique_ptr<Command>> Commands() {
   commands.push_back(MakePackCommand());
   commands.push_back(MakeRunCommand());
   commands.push_back(MakeChatCommand());
+  commands.push_back(MakeListenCommand());
   commands.push_back(MakeScoreCommand());
   commands.push_back(MakeTokenizeCommand());
   commands.push_back(MakeInspectCommand());

@@ -32,6 +32,7 @@ class Command {
 std::unique_ptr<Command> MakePackCommand();
 std::unique_ptr<Command> MakeRunCommand();
 std::unique_ptr<Command> MakeChatCommand();
+std::unique_ptr<Command> MakeListenCommand();
 std::unique_ptr<Command> MakeScoreCommand();
 std::unique_ptr<Command> MakeTokenizeCommand();
 std::unique_ptr<Command> MakeInspectCommand();

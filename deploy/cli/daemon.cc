@@ -51,7 +51,7 @@ struct DaemonFlags {
                     "SIGINT.",
                     &grace);
     node.DefineServing(flags);
-    node.DefineCompute(flags);
+    node.DefineCompute(flags, "Machine", "audio");
   }
 };
 

@@ -40,7 +40,8 @@ absl::Status CheckPackedFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
-void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
+void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section,
+                              absl::string_view audio_flag) {
   flags->Section(section);
   flags->Integer("threads", "Threads that compute; 0 takes one per processor.",
                  0, 4096, &threads_);
@@ -97,6 +98,19 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section) {
                "Memory that keeps images' soft tokens, for images that come "
                "again.",
                &options_.vision.cache_bytes);
+  flags->Choice(
+      audio_flag, {"lazy", "pinned", "off"},
+      "The audio tower: loaded for the first sound and unloaded after "
+      "--audio-idle without one; loaded at the start and kept; or "
+      "never, and sounds are refused.",
+      &audio_);
+  flags->Duration("audio-idle",
+                  "Time without a sound after which a lazy tower is unloaded.",
+                  &options_.audio.idle);
+  flags->Bytes("audio-cache",
+               "Memory that keeps sounds' soft tokens, for files that come "
+               "again.",
+               &options_.audio.cache_bytes);
   flags->Switch("verify",
                 "Read all weights and the PLE table and compare their "
                 "checksums before the "
@@ -196,6 +210,9 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
     options.vision.peers =
         absl::StrSplit(*vision_peers_, ',', absl::SkipEmpty());
   }
+  options.audio.mode = audio_ == "off"      ? AudioOptions::Mode::kOff
+                       : audio_ == "pinned" ? AudioOptions::Mode::kPinned
+                                            : AudioOptions::Mode::kLazy;
   if (max_message_.has_value()) {
     const absl::StatusOr<size_t> bytes = ParseBytes(*max_message_);
     if (!bytes.ok()) {

@@ -19,8 +19,10 @@ namespace lapidary::cli {
 class NodeFlags {
  public:
   // Threads, memory, precision of the cache: what changes one answer's cost.
-  // `section` heads them in the help.
-  void DefineCompute(FlagSet* flags, absl::string_view section = "Machine");
+  // `section` heads them in the help. The flag of the audio tower is
+  // --audio-tower where --audio is a sound of the prompt.
+  void DefineCompute(FlagSet* flags, absl::string_view section = "Machine",
+                     absl::string_view audio_flag = "audio-tower");
   // Batch, queue and limits: what matters with many clients.
   void DefineServing(FlagSet* flags);
 
@@ -44,7 +46,7 @@ class NodeFlags {
   std::string memory_limit_;
   std::optional<std::string> prefix_cache_, max_message_, vision_peers_,
       media_urls_;
-  std::string vision_ = "lazy";
+  std::string vision_ = "lazy", audio_ = "lazy";
 };
 
 // NOT_FOUND, naming `folder` and then `remedy`, if nothing is there.

@@ -201,8 +201,8 @@ void PromptFlags::Define(FlagSet* flags) {
                "vision.",
                &images_);
   flags->Texts("audio", "FILE",
-               "Sound for the last user turn. Needs a node with the role "
-               "audio.",
+               "A sound for the last user turn: WAV, FLAC, Ogg or MP3. Needs a "
+               "node with the role audio.",
                &audios_);
 }
 

@@ -177,6 +177,30 @@ std::string VisionText(const v1::StatusResponse& status) {
                                HumanBytes(vision.cache_capacity()))));
 }
 
+std::string AudioText(const v1::StatusResponse& status) {
+  if (!status.has_audio()) return "";
+  const v1::AudioTower& audio = status.audio();
+  return absl::StrCat(
+      Line("audio",
+           absl::StrFormat(
+               "%s, weights %s, work space %s; loaded %d times, unloaded %d",
+               audio.loaded() ? "loaded" : "not loaded",
+               HumanBytes(audio.weight_bytes()),
+               HumanBytes(audio.activation_bytes()), audio.loads(),
+               audio.unloads())),
+      Line("",
+           absl::StrFormat("%d files encoded, %d waiting; %d of %d known, "
+                           "%s of %s kept",
+                           audio.sounds(), audio.waiting(), audio.cache_hits(),
+                           audio.cache_hits() + audio.cache_misses(),
+                           HumanBytes(audio.cache_bytes()),
+                           HumanBytes(audio.cache_capacity()))),
+      Line("", absl::StrFormat("%.1f s of sound in %.0f ms; %d live sounds, at "
+                               "most %.1f s behind",
+                               audio.sound_seconds(), audio.encode_ms(),
+                               audio.live(), audio.live_waiting_seconds())));
+}
+
 }  // namespace
 
 std::string WorkText(const v1::StatusResponse& status) {
@@ -207,7 +231,8 @@ std::string WorkText(const v1::StatusResponse& status) {
                                "%.0f us (longest)",
                                ple.read_us_p50(), ple.read_us_p99(),
                                ple.read_us_max())),
-      VisionText(status), Line("kernels", KernelsText(status.kernels())),
+      VisionText(status), AudioText(status),
+      Line("kernels", KernelsText(status.kernels())),
       Line("up", absl::StrFormat("%.0f s", status.uptime_seconds())));
 }
 

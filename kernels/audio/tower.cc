@@ -133,6 +133,21 @@ AudioState::~AudioState() = default;
 AudioState::AudioState(AudioState&&) noexcept = default;
 AudioState& AudioState::operator=(AudioState&&) noexcept = default;
 
+AudioState::AudioState(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<AudioState> AudioState::Fork() const {
+  // A batch under way has pointers into its state.
+  if (impl_->phase < impl_->plan.size()) {
+    return absl::FailedPreconditionError(
+        "a sound cannot be forked in the middle of a batch");
+  }
+  auto copy = std::make_unique<Impl>(*impl_);
+  copy->plan.clear();
+  copy->phase = 0;
+  copy->conformer.EndBatch();
+  return AudioState(std::move(copy));
+}
+
 absl::Status AudioState::Push(const float* samples, int64_t count) {
   Subsampling& front = impl_->front;
   if (front.finished()) {

@@ -29,6 +29,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/audio/config.h"
 #include "kernels/audio/weights.h"
 #include "kernels/tensor.h"
@@ -82,6 +83,10 @@ class AudioState {
   AudioState(AudioState&&) noexcept;
   AudioState& operator=(AudioState&&) noexcept;
 
+  // A second state of the same samples, so that a clip may end here in one and
+  // go on in the other. FAILED_PRECONDITION while Step has more to do.
+  absl::StatusOr<AudioState> Fork() const;
+
   // Appends samples: 16 kHz, mono, full scale 1.
   //
   // Errors: INVALID_ARGUMENT where one is not a number or beyond ±1e6;
@@ -117,6 +122,7 @@ class AudioState {
 
  private:
   struct Impl;
+  explicit AudioState(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -91,13 +91,13 @@ TEST_F(BadRequestsTest, RolesThatDoNotAlternate) {
                 {"prompt.chat.messages", "alternate"});
 }
 
-TEST_F(BadRequestsTest, SoundNamesTheMissingRole) {
+TEST_F(BadRequestsTest, SoundThatIsNone_IsNamed) {
   v1::GenerateRequest request = Good();
   v1::Message* message =
       request.mutable_prompt()->mutable_chat()->mutable_messages(0);
   message->add_parts()->mutable_audio()->set_data("x");
-  ExpectRefused(request, StatusCode::UNIMPLEMENTED,
-                {"messages[0].parts[1].audio", "`audio`"});
+  ExpectRefused(request, StatusCode::INVALID_ARGUMENT,
+                {"messages[0].parts[1].audio"});
 }
 
 TEST_F(BadRequestsTest, IdsOutOfRange) {

@@ -291,7 +291,7 @@ TEST_F(GenerateTest, ListModelsTellsTheCheckpointsDefaults) {
 TEST_F(GenerateTest, StatusTellsRolesMemoryAndPleCache) {
   ASSERT_TRUE(Generate(*stub_, Ask("What is 7 plus 6?", 8)).status.ok());
   const v1::StatusResponse status = GetStatus(*stub_);
-  EXPECT_EQ(status.roles_size(), 5);  // vision among them
+  EXPECT_EQ(status.roles_size(), 6);  // both towers among them
   for (const v1::Role& role : status.roles()) EXPECT_TRUE(role.alive());
   EXPECT_GT(status.memory().weights_mapped(), 0u);
   EXPECT_GT(status.memory().weights_resident(), 0u);

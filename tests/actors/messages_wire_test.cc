@@ -95,9 +95,15 @@ std::vector<WireMessage> AllMessages() {
   encoded.submit = MakeSubmit();
   encoded.stop = {"a", "b\n"};
   encoded.continuation_tokens = 2;
-  encoded.images = {{3, std::make_shared<const std::string>("\x89PNG", 4),
-                     MakeTensor(1, 80), "prompt", "key",
-                     MediaSource{MediaSource::Kind::kFile, "a.png"}}};
+  encoded.media = {{MediumKind::kSound,
+                    3,
+                    {40, 80},
+                    std::make_shared<const std::string>("\x89PNG", 4),
+                    MakeTensor(1, 80),
+                    "prompt",
+                    "key",
+                    MediaSource{MediaSource::Kind::kFile, "a.png"}}};
+  encoded.fixed_max_tokens = false;
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3, 4,
               2, {1, 2, 3, 4, 5, 6}};
@@ -161,9 +167,9 @@ std::vector<WireMessage> AllMessages() {
       ple,
       ProcessStatus{1, 2},
       DirectoryStatus{{{"stage", true, 2, "killed"}}},
-      EncodeImage{std::make_shared<const std::string>("\x89PNG", 4), nullptr, "",
-                  "tower"},
-      EncodedImage{absl::UnavailableError("lost"), MakeTensor(2, 90)},
+      EncodeImage{std::make_shared<const std::string>("\x89PNG", 4), nullptr,
+                  "", "tower"},
+      EncodedMedium{absl::UnavailableError("lost"), MakeTensor(2, 90)},
       VisionStatus{true,
                    1,
                    2,
@@ -243,8 +249,8 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
   EXPECT_EQ(Fields<PleStatus>(), pb::PleStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<ProcessStatus>(),
             pb::ProcessStatus::descriptor()->field_count());
-  EXPECT_EQ(Fields<EncodedImage>(),
-            pb::EncodedImage::descriptor()->field_count());
+  EXPECT_EQ(Fields<EncodedMedium>(),
+            pb::EncodedMedium::descriptor()->field_count());
   EXPECT_EQ(Fields<VisionStatus>(),
             pb::VisionStatus::descriptor()->field_count());
   EXPECT_EQ(Fields<VisionPeer>(),

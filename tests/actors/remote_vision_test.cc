@@ -223,7 +223,7 @@ std::string Rows(std::vector<int64_t> shape, kernels::DType dtype,
   auto buffer = kernels::AlignedBuffer::Make(bytes);
   std::fill(buffer->data(), buffer->data() + bytes, std::byte{0});
   *reinterpret_cast<float*>(buffer->data()) = value;
-  return Flatten(ToWire(EncodedImage{
+  return Flatten(ToWire(EncodedMedium{
       absl::OkStatus(), kernels::Tensor(dtype, std::move(shape), buffer)}));
 }
 
@@ -242,12 +242,12 @@ TEST(RemoteVisionTest, WhatAPeerMakesUp_IsRefused_AndTheNextIsAsked) {
       "nonsense",
       std::string(1 << 24, 'x'),
       Flatten(ToWire(StatusQuery{})),
-      Flatten(ToWire(EncodedImage{})),
+      Flatten(ToWire(EncodedMedium{})),
       Rows({rows, width}, kernels::DType::kF32, nan),
       Rows({width, rows}, kernels::DType::kF32, 0),
       Rows({rows, width}, kernels::DType::kBf16, 0),
       Rows({rows + 1, width}, kernels::DType::kF32, 0),
-      Flatten(ToWire(EncodedImage{absl::InternalError("\xff"), {}}))};
+      Flatten(ToWire(EncodedMedium{absl::InternalError("\xff"), {}}))};
   for (size_t i = 0; i < lies.size(); ++i) {
     const Liar liar([&] { return lies[i]; });
     {

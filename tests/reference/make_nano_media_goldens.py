@@ -58,15 +58,22 @@ def write_pictures(folder):
     draw("sun", "sun").resize((96, 96), Image.BICUBIC).convert("L").save(folder / "sun_small_grey.png")
 
 
+def write_sound(path, samples):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
 def write_sounds(folder):
     """16-bit WAV files at 16 kHz, by held-out voices."""
+    spoken = {}
     for name, language in (("candle", "en"), ("dog", "de"), ("umbrella", "es")):
         samples = heldout_lists.speak_sound({"thing": thing(name), "language": language, "number": 0})
-        with wave.open(str(folder / f"{name}_{language}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(16000)
-            file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
+        spoken[name] = (np.clip(samples, -1, 1) * 32767).round()
+        write_sound(folder / f"{name}_{language}.wav", spoken[name])
+    write_sound(folder / "dog_de_long.wav", np.pad(spoken["dog"], (0, len(spoken["umbrella"]) - len(spoken["dog"]))))
 
 
 def image(name):
@@ -102,6 +109,8 @@ def cases():
         "sound": [ask(audio("candle_en"), "Transcribe.")],
         "spoken_translation": [ask(audio("dog_de"), "Translate this to Spanish.")],
         "two_sounds": [ask(audio("umbrella_es"), audio("dog_de"), "What do you hear?")],
+        # Of two lengths, above, the shorter is padded in the batch and its last tokens change (gemma3n-audio.md §4.2).
+        "two_sounds_of_one_length": [ask(audio("dog_de_long"), audio("umbrella_es"), "What do you hear?")],
         "picture_and_sound": [ask(image("owl"), audio("candle_en"), "Transcribe.")],
         "turns": [ask(image("owl"), "What is this?"), said("owl"), ask("Translate owl to Russian."), said("сова"),
                   ask(audio("umbrella_es"), "Translate this to English.")],

@@ -1,7 +1,7 @@
-// How the actor of a call has an image encoded, and fetched before that where
-// the request only names it.
-#ifndef LAPIDARY_ACTORS_IMAGE_REQUEST_H_
-#define LAPIDARY_ACTORS_IMAGE_REQUEST_H_
+// How the actor of a call has an image or a sound encoded, and fetched before
+// that where the request only names it.
+#ifndef LAPIDARY_ACTORS_MEDIA_REQUEST_H_
+#define LAPIDARY_ACTORS_MEDIA_REQUEST_H_
 
 #include <atomic>
 #include <memory>
@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/media_fetch.h"
 #include "actors/messages.h"
+#include "actors/messages_audio.h"
 #include "actors/stream_call.h"
 
 namespace lapidary {
@@ -43,28 +44,33 @@ void RequestFrom(Self* self, const CallContext& context, const char* role,
           lost);
 }
 
-// Calls done(const EncodedImage&), once, from the actor `self`. A status that
+// Calls done(const EncodedMedium&), once, from the actor `self`. A status that
 // is not OK names image.field.
 //   cancelled  as EncodeImage
 template <class Self, class Done>
 void RequestSoftTokens(Self* self, const CallContext& context,
-                       const PromptImage& image,
+                       const PromptMedium& image,
                        std::shared_ptr<const std::atomic<bool>> cancelled,
                        Done done) {
-  auto answer = [done, field = image.field](const EncodedImage& encoded) {
+  auto answer = [done, field = image.field](const EncodedMedium& encoded) {
     if (encoded.status.ok()) return done(encoded);
-    done(EncodedImage{
+    done(EncodedMedium{
         absl::Status(encoded.status.code(),
                      absl::StrCat(field, ": ", encoded.status.message())),
         {}});
   };
-  auto encode = [self, &context, cancelled, answer](
+  auto encode = [self, &context, cancelled, answer, kind = image.kind](
                     std::shared_ptr<const std::string> file, std::string key) {
-    RequestFrom<VisionActor, EncodedImage>(
+    if (kind == MediumKind::kSound) {
+      return RequestFrom<AudioActor, EncodedMedium>(
+          self, context, "audio",
+          EncodeSound{std::move(file), cancelled, std::move(key)}, answer);
+    }
+    RequestFrom<VisionActor, EncodedMedium>(
         self, context, "vision",
         EncodeImage{std::move(file), cancelled, std::move(key), ""}, answer);
   };
-  if (!image.source.has_value()) return encode(image.file, image.key);
+  if (image.file != nullptr) return encode(image.file, image.key);
   RequestFrom<MediaFetchActor, FetchedMedia>(
       self, context, kMediaFetchRole, FetchMediaFile{*image.source, cancelled},
       [encode, answer](const FetchedMedia& fetched) {
@@ -73,6 +79,41 @@ void RequestSoftTokens(Self* self, const CallContext& context,
       });
 }
 
+inline bool NeedsMeasuring(const PromptMedium& medium) {
+  return medium.kind == MediumKind::kSound && medium.rows.empty();
+}
+
+// Asks into how many windows a sound is cut, and calls done(const
+// MeasuredSound&), once, from the actor `self`. What had to be fetched for it
+// becomes sound->file. A status that is not OK names sound->field.
+//   sound  must live until then
+template <class Self, class Done>
+void RequestMeasure(Self* self, const CallContext& context, PromptMedium* sound,
+                    std::shared_ptr<const std::atomic<bool>> cancelled,
+                    Done done) {
+  auto answer = [done, field = sound->field](const MeasuredSound& measured) {
+    if (measured.status.ok()) return done(measured);
+    done(MeasuredSound{
+        absl::Status(measured.status.code(),
+                     absl::StrCat(field, ": ", measured.status.message())),
+        1});
+  };
+  auto measure = [self, &context, sound, answer] {
+    RequestFrom<AudioActor, MeasuredSound>(
+        self, context, "audio", MeasureSound{sound->file, sound->key}, answer);
+  };
+  if (sound->file != nullptr) return measure();
+  RequestFrom<MediaFetchActor, FetchedMedia>(
+      self, context, kMediaFetchRole,
+      FetchMediaFile{*sound->source, std::move(cancelled)},
+      [sound, measure, answer](const FetchedMedia& fetched) {
+        if (!fetched.status.ok()) return answer({fetched.status, 1});
+        sound->file = fetched.file;
+        sound->key = fetched.key;
+        measure();
+      });
+}
+
 }  // namespace lapidary
 
-#endif  // LAPIDARY_ACTORS_IMAGE_REQUEST_H_
+#endif  // LAPIDARY_ACTORS_MEDIA_REQUEST_H_

@@ -1,8 +1,9 @@
-// Soft tokens of images that were encoded before, by the very bytes of the
-// image's file: what is found is right whatever anybody sends. Files are found
-// by a checksum that others have made, and are compared only if that is equal.
-#ifndef LAPIDARY_ACTORS_IMAGE_CACHE_H_
-#define LAPIDARY_ACTORS_IMAGE_CACHE_H_
+// Soft tokens of images or sounds that were encoded before, by the very bytes
+// of their files: what is found is right whatever anybody sends. Files are
+// found by a checksum that others have made, and are compared only if that is
+// equal.
+#ifndef LAPIDARY_ACTORS_MEDIA_CACHE_H_
+#define LAPIDARY_ACTORS_MEDIA_CACHE_H_
 
 #include <cstddef>
 #include <list>
@@ -14,13 +15,13 @@
 
 namespace lapidary {
 
-class ImageCache {
+class MediaCache {
  public:
   // Holds files and soft tokens of so many bytes at most; those used longest
   // ago go first.
-  explicit ImageCache(size_t capacity) : capacity_(capacity) {}
+  explicit MediaCache(size_t capacity) : capacity_(capacity) {}
 
-  // An empty tensor where the image is not there.
+  // An empty tensor where the file is not there.
   //   key  EncodeImage::key
   kernels::Tensor Find(const std::string& key, const std::string& file);
   void Add(const std::string& key, std::shared_ptr<const std::string> file,
@@ -46,4 +47,4 @@ class ImageCache {
 
 }  // namespace lapidary
 
-#endif  // LAPIDARY_ACTORS_IMAGE_CACHE_H_
+#endif  // LAPIDARY_ACTORS_MEDIA_CACHE_H_

@@ -1,10 +1,10 @@
-#include "actors/image_cache.h"
+#include "actors/media_cache.h"
 
 #include <utility>
 
 namespace lapidary {
 
-kernels::Tensor ImageCache::Find(const std::string& key,
+kernels::Tensor MediaCache::Find(const std::string& key,
                                  const std::string& file) {
   const auto it = by_key_.find(key);
   // Somebody may make two files of one key.
@@ -13,7 +13,7 @@ kernels::Tensor ImageCache::Find(const std::string& key,
   return entries_.front().rows;
 }
 
-void ImageCache::Add(const std::string& key,
+void MediaCache::Add(const std::string& key,
                      std::shared_ptr<const std::string> file,
                      kernels::Tensor rows) {
   Entry entry{key, std::move(file), std::move(rows)};

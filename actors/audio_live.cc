@@ -1,0 +1,164 @@
+// Sounds that are encoded while they arrive.
+#include <algorithm>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "actors/audio.h"
+
+namespace lapidary {
+
+SoundTaken AudioActorState::Taken(const Live& live) const {
+  SoundTaken taken;
+  taken.samples = live.encoding.samples();
+  taken.waiting_samples = live.encoding.waiting_samples();
+  taken.tokens = live.encoding.tokens();
+  taken.compute_ns = live.compute_ns;
+  taken.loud_to = live.loudness.loud_to();
+  return taken;
+}
+
+caf::result<SoundTaken> AudioActorState::TakeLive(const OpenSound& open) {
+  SoundTaken taken;
+  if (live_.size() >= static_cast<size_t>(config_.max_live)) {
+    taken.status = absl::ResourceExhaustedError(
+        absl::StrCat(live_.size(),
+                     " live sounds are being encoded, the most that this node "
+                     "takes; try again later"));
+    return taken;
+  }
+  SoundLimits limits = config_.limits;
+  limits.max_seconds = config_.max_live_seconds;
+  auto pcm = PcmStream::Open(open.format, limits);
+  taken.status = pcm.status();
+  if (taken.status.ok()) taken.status = Load();
+  if (!taken.status.ok()) return taken;
+  const caf::actor_addr client =
+      caf::actor_cast<caf::actor_addr>(self_->current_sender());
+  const auto [at, added] = live_.try_emplace(
+      open.sound, client, *std::move(pcm), tower_.get(), window_, open.loud_db);
+  if (!added) {
+    taken.status = absl::InternalError("two live sounds of one number");
+    return taken;
+  }
+  self_->monitor(client);
+  Post();
+  return taken;
+}
+
+caf::result<SoundTaken> AudioActorState::TakePcm(const PushSound& push) {
+  SoundTaken taken;
+  const auto at = live_.find(push.sound);
+  if (at == live_.end()) {
+    taken.status = absl::UnavailableError(
+        "the sound so far was lost with the audio actor; begin the turn again");
+    return taken;
+  }
+  Live& live = at->second;
+  std::vector<float> samples;
+  try {
+    taken.status = live.pcm->Push(*push.pcm, &samples);
+    if (taken.status.ok()) live.encoding.Push(samples);
+  } catch (const std::bad_alloc&) {
+    taken.status = absl::ResourceExhaustedError("no memory for the sound");
+  }
+  if (!taken.status.ok()) {
+    Remove(push.sound);
+    return taken;
+  }
+  live.loudness.Take(samples);
+  Arm();
+  if (live.encoding.waiting_samples() <=
+      static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate)) {
+    return Taken(live);
+  }
+  live.taken = self_->make_response_promise<SoundTaken>();
+  return *live.taken;
+}
+
+caf::result<LiveSound> AudioActorState::EndLive(const EndSound& end) {
+  LiveSound ended;
+  const auto at = live_.find(end.sound);
+  if (at == live_.end()) {
+    ended.status = absl::UnavailableError(
+        "the sound was lost with the audio actor; begin the turn again");
+    return ended;
+  }
+  Live& live = at->second;
+  std::vector<float> samples;
+  ended.status = live.pcm->Finish(&samples);
+  if (!ended.status.ok()) {
+    Remove(end.sound);
+    return ended;
+  }
+  live.encoding.Push(samples);
+  live.loudness.Take(samples);
+  live.encoding.Finish();
+  if (live.encoding.samples() == 0) {
+    Remove(end.sound);
+    return ended;
+  }
+  live.ended = self_->make_response_promise<LiveSound>();
+  auto promise = *live.ended;
+  Arm();
+  return promise;
+}
+
+void AudioActorState::AdvanceLive(SoundId id, Live& live) {
+  const absl::Status status = Slice(&live.encoding, &live.compute_ns);
+  if (!status.ok()) return Fail(id, status);
+  const int64_t most =
+      static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate);
+  if (live.taken.has_value() && live.encoding.waiting_samples() <= most) {
+    live.taken->deliver(Taken(live));
+    live.taken.reset();
+  }
+  if (!live.encoding.done()) return;
+  LiveSound answer;
+  auto rows = live.encoding.Rows();
+  answer.status = rows.status();
+  if (rows.ok()) answer.rows = *std::move(rows);
+  answer.taken = Taken(live);
+  counters_.samples += live.encoding.samples();
+  auto ended = std::move(live.ended);
+  Remove(id);
+  if (ended.has_value()) ended->deliver(answer);
+}
+
+void AudioActorState::Fail(SoundId id, const absl::Status& status) {
+  const auto at = live_.find(id);
+  if (at == live_.end()) return;
+  SoundTaken taken;
+  taken.status = status;
+  LiveSound ended;
+  ended.status = status;
+  auto chunk = std::move(at->second.taken);
+  auto end = std::move(at->second.ended);
+  Remove(id);
+  if (chunk.has_value()) chunk->deliver(taken);
+  if (end.has_value()) end->deliver(ended);
+}
+
+void AudioActorState::Drop(SoundId sound) {
+  Fail(sound, absl::CancelledError("the client no longer sends the sound"));
+}
+
+void AudioActorState::DropOf(const caf::actor_addr& client) {
+  std::vector<SoundId> theirs;
+  for (const auto& [id, live] : live_) {
+    if (live.client == client) theirs.push_back(id);
+  }
+  for (const SoundId id : theirs) Drop(id);
+}
+
+void AudioActorState::Remove(SoundId id) {
+  const auto at = live_.find(id);
+  if (at == live_.end()) return;
+  self_->demonitor(at->second.client);
+  live_.erase(at);
+  Post();
+  MayUnload();
+}
+
+}  // namespace lapidary

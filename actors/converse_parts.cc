@@ -1,0 +1,155 @@
+// What a turn of a conversation is made of: sound as it comes, and other parts.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "actors/converse_call.h"
+#include "actors/media_request.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int kMostParts = 256;  // of a turn
+
+}  // namespace
+
+// --- Sound ------------------------------------------------------------------
+
+void ConverseCallState::TakePcm(const std::string& pcm) {
+  if (!context_->model->no_sounds.empty()) {
+    return End(absl::UnimplementedError(
+        absl::StrCat("pcm: ", context_->model->no_sounds)));
+  }
+  if (pcm.empty()) return Read();
+  auto shared = std::make_shared<const std::string>(pcm);
+  if (sound_ != 0) return PushPcm(std::move(shared));
+  if (turn_.message.parts_size() >= kMostParts) {
+    return End(absl::OutOfRangeError(
+        absl::StrCat("a turn has at most ", kMostParts, " parts")));
+  }
+  OpenSoundThen(std::move(shared));
+}
+
+void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
+  auto lost = [this](caf::error&) {
+    End(absl::UnavailableError("the audio actor was lost; begin again"));
+  };
+  self_->request(context_->directory, context_->role_timeout, Lookup{"audio"})
+      .then(ForThisTurn<caf::strong_actor_ptr>(
+                [this, pcm, lost](const caf::strong_actor_ptr& actor) {
+                  if (actor == nullptr) {
+                    return End(absl::UnavailableError(
+                        "no audio actor is alive; try again"));
+                  }
+                  audio_ = caf::actor_cast<AudioActor>(actor);
+                  sound_ = context_->next_sequence++;
+                  self_
+                      ->request(audio_, caf::infinite,
+                                OpenSound{sound_, format_, loud_db_})
+                      .then(ForThisTurn<SoundTaken>(
+                                [this, pcm](const SoundTaken& opened) {
+                                  if (opened.status.ok()) return PushPcm(pcm);
+                                  sound_ = 0;
+                                  End(opened.status);
+                                }),
+                            lost);
+                }),
+            lost);
+}
+
+void ConverseCallState::PushPcm(std::shared_ptr<const std::string> pcm) {
+  self_->request(audio_, caf::infinite, PushSound{sound_, std::move(pcm)})
+      .then(ForThisTurn<SoundTaken>(
+                [this](const SoundTaken& taken) { TakeSoundTaken(taken); }),
+            [this](caf::error&) {
+              End(absl::UnavailableError(
+                  "the audio actor was lost, and the sound with it; begin "
+                  "again"));
+            });
+}
+
+void ConverseCallState::TakeSoundTaken(const SoundTaken& taken) {
+  if (!taken.status.ok()) {
+    sound_ = 0;
+    return End(taken.status);
+  }
+  taken_ = taken;
+  PushProgress(/*end_of_turn=*/false);
+  if (endpointing_ && taken.loud_to > 0 &&
+      taken.samples - taken.loud_to >= silence_samples_) {
+    EndTurn();
+  }
+  Read();
+}
+
+void ConverseCallState::CloseSound(std::function<void()> then) {
+  if (sound_ == 0) return then();
+  self_->request(audio_, caf::infinite, EndSound{sound_})
+      .then(ForThisTurn<LiveSound>([this, then](const LiveSound& live) {
+              sound_ = 0;
+              if (!live.status.ok()) return End(live.status);
+              earlier_ = Sum(earlier_, live.taken);
+              taken_ = {};
+              if (!live.rows.empty()) {
+                turn_.AddMedium(MediumKind::kSound, live.rows);
+              }
+              then();
+            }),
+            [this](caf::error&) {
+              End(absl::UnavailableError(
+                  "the audio actor was lost, and the sound with it; begin "
+                  "again"));
+            });
+}
+
+// --- Other parts ------------------------------------------------------------
+
+void ConverseCallState::TakePart(const v1::Part& part) {
+  if (turn_.message.parts_size() >= kMostParts) {
+    return End(absl::OutOfRangeError(
+        absl::StrCat("a turn has at most ", kMostParts, " parts")));
+  }
+  text_bytes_ += part.text().size();
+  if (text_bytes_ > context_->model->max_text_bytes) {
+    return End(absl::OutOfRangeError(
+        absl::StrCat("the turn's text has more than ",
+                     context_->model->max_text_bytes, " bytes, the limit")));
+  }
+  CloseSound([this, part] {
+    switch (part.content_case()) {
+      case v1::Part::kText:
+        turn_.AddText(part.text());
+        return Read();
+      case v1::Part::kImage:
+      case v1::Part::kAudio:
+        return EncodePart(part);
+      case v1::Part::CONTENT_NOT_SET:
+        break;
+    }
+    End(absl::InvalidArgumentError(
+        "part is empty; give it a text, an image or a sound"));
+  });
+}
+
+void ConverseCallState::EncodePart(const v1::Part& part) {
+  v1::EncodeMediaRequest request;
+  if (part.has_image()) *request.mutable_image() = part.image();
+  if (part.has_audio()) *request.mutable_audio() = part.audio();
+  auto checked = [this](const Encoded& encoded) {
+    if (!encoded.status.ok()) return End(encoded.status);
+    const PromptMedium& medium = encoded.media[0];
+    RequestSoftTokens(
+        self_, *context_, medium, cancelled_,
+        ForThisTurn<EncodedMedium>(
+            [this, kind = medium.kind](const EncodedMedium& rows) {
+              if (!rows.status.ok()) return End(rows.status);
+              turn_.AddMedium(kind, rows.rows);
+              Read();
+            }));
+  };
+  RequestFrom<EncoderActor, Encoded>(
+      self_, *context_, "encoder",
+      Encode{Task::kEncodeMedia, request.SerializeAsString(), {}},
+      ForThisTurn<Encoded>(checked));
+}
+
+}  // namespace lapidary

@@ -1,0 +1,181 @@
+#include "actors/sound_encoding.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace lapidary {
+
+SoundEncoding::SoundEncoding(kernels::audio::AudioTower* tower,
+                             const SoundWindow& window)
+    : tower_(tower), window_(window), state_(tower), moment_(window.samples) {}
+
+void SoundEncoding::Push(absl::Span<const float> samples) {
+  if (taken_ > 0) {
+    pending_.erase(pending_.begin(),
+                   pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
+    taken_ = 0;
+  }
+  pending_.insert(pending_.end(), samples.begin(), samples.end());
+  samples_ += static_cast<int64_t>(samples.size());
+}
+
+void SoundEncoding::PushAll(std::vector<float> samples) {
+  samples_ += static_cast<int64_t>(samples.size());
+  pending_ = std::move(samples);
+  taken_ = 0;
+  Finish();
+}
+
+void SoundEncoding::Finish() { finished_ = true; }
+
+int64_t SoundEncoding::waiting_samples() const {
+  // A conformer frame is four hops.
+  const int64_t hop = tower_->config().mel.hop_length;
+  return waiting() + state_.waiting_frames() * 4 * hop;
+}
+
+int64_t SoundEncoding::tokens() const {
+  return tokens_ + state_.tokens() +
+         (ending_.has_value() ? ending_->tokens() : 0);
+}
+
+size_t SoundEncoding::bytes() const {
+  return (pending_.capacity() + since_fork_.capacity() + rows_.capacity()) *
+             sizeof(float) +
+         state_.bytes() + (fork_.has_value() ? fork_->bytes() : 0) +
+         (ending_.has_value() ? ending_->bytes() : 0);
+}
+
+bool SoundEncoding::HasWork() const {
+  if (done_) return false;
+  if (finished_ || stepping_ || ending_.has_value() || fork_wanted_)
+    return true;
+  // What Feed would move is not frames yet.
+  const int64_t hop = tower_->config().mel.hop_length;
+  return waiting() / (4 * hop) + state_.waiting_frames() >= kBatchFrames;
+}
+
+absl::Status SoundEncoding::Step() {
+  if (ending_.has_value()) {
+    if (ending_->Step()) return absl::OkStatus();
+    Append(*ending_);
+    ending_.reset();
+    return absl::OkStatus();
+  }
+  if (stepping_) {
+    stepping_ = state_.Step();
+    return absl::OkStatus();
+  }
+  if (fork_wanted_) {
+    fork_wanted_ = false;
+    absl::StatusOr<AudioState> fork = state_.Fork();
+    if (!fork.ok()) return fork.status();
+    fork_ = *std::move(fork);
+  }
+  const absl::Status fed = Feed();
+  if (!fed.ok()) return fed;
+  if (finished_ && waiting() == 0 && !ending_.has_value()) {
+    if (state_.done()) {
+      Append(state_);
+      done_ = true;
+      return absl::OkStatus();
+    }
+    state_.Finish();
+  }
+  stepping_ = !ending_.has_value();
+  return absl::OkStatus();
+}
+
+absl::Status SoundEncoding::Feed() {
+  while (waiting() > 0) {
+    if (moment_.samples() == window_.samples) {
+      EndWindow();
+      return absl::OkStatus();
+    }
+    const bool decided =
+        fork_.has_value() ||
+        (finished_ && moment_.samples() + waiting() <= window_.samples);
+    const int64_t stop =
+        decided ? window_.samples : std::min(window_.samples, moment_.next());
+    const absl::Status moved =
+        Move(std::min(waiting(), stop - moment_.samples()));
+    if (!moved.ok()) return moved;
+    if (decided || !moment_.IsHere()) continue;
+    if (finished_) {
+      if (waiting() > 0) EndWindow();
+    } else {
+      fork_wanted_ = true;
+    }
+    return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SoundEncoding::Move(int64_t count) {
+  const absl::Span<const float> samples(pending_.data() + taken_, count);
+  const absl::Status pushed = state_.Push(samples.data(), count);
+  if (!pushed.ok()) return pushed;
+  moment_.Take(samples);
+  if (fork_.has_value()) {
+    since_fork_.insert(since_fork_.end(), samples.begin(), samples.end());
+  }
+  taken_ += count;
+  return absl::OkStatus();
+}
+
+void SoundEncoding::EndWindow() {
+  if (fork_.has_value()) {
+    pending_.erase(pending_.begin(),
+                   pending_.begin() + static_cast<std::ptrdiff_t>(taken_));
+    taken_ = 0;
+    pending_.insert(pending_.begin(), since_fork_.begin(), since_fork_.end());
+    since_fork_.clear();
+    ending_ = std::move(fork_);
+    fork_.reset();
+  } else {
+    ending_ = std::move(state_);
+  }
+  ending_->Finish();
+  state_ = AudioState(tower_);
+  moment_ = QuietMoment(window_.samples);
+}
+
+void SoundEncoding::Append(const AudioState& window) {
+  const kernels::ConstMatrixView soft = window.soft_tokens();
+  const int64_t width = tower_->config().text_hidden_size;
+  const int64_t heard = std::min(soft.rows, window_.soft_tokens);
+  const size_t at = rows_.size();
+  rows_.resize(at + window_.rows() * width);
+  float* out = rows_.data() + at;
+  if (heard > 0) std::copy_n(soft.row(0), heard * width, out);
+  const kernels::audio::AudioWeights& weights = tower_->weights();
+  for (int64_t row = heard; row < window_.soft_tokens; ++row) {
+    if (row == heard) {
+      EmbedHardToken(weights, tower_->config().padding_row(),
+                     out + row * width);
+    } else {
+      std::copy_n(out + heard * width, width, out + row * width);
+    }
+  }
+  if (window_.end_row >= 0) {
+    EmbedHardToken(weights, window_.end_row, out + window_.soft_tokens * width);
+  }
+  tokens_ += heard;
+  ++windows_;
+}
+
+absl::StatusOr<kernels::Tensor> SoundEncoding::Rows() const {
+  const int64_t width = tower_->config().text_hidden_size;
+  auto buffer = kernels::AlignedBuffer::Make(rows_.size() * sizeof(float));
+  if (buffer == nullptr) {
+    return absl::ResourceExhaustedError("no memory for a sound's soft tokens");
+  }
+  std::memcpy(buffer->data(), rows_.data(), rows_.size() * sizeof(float));
+  return kernels::Tensor(kernels::DType::kF32,
+                         {windows_ * window_.rows(), width}, std::move(buffer));
+}
+
+}  // namespace lapidary

@@ -1,0 +1,481 @@
+// Conversations on one stream: sound that comes in pieces is answered as the
+// whole file is, and whatever a client does wrong or stops doing frees all that
+// it held.
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/actors/media_cases.h"
+#include "tests/actors/nano_node.h"
+
+namespace lapidary {
+namespace {
+
+using testing::HasSubstr;
+using Code = grpc::StatusCode;
+
+struct Served {
+  std::unique_ptr<Node> node;
+  std::unique_ptr<Stub> stub;
+
+  // Over a socket: the transport's windows are a part of what is tested.
+  explicit Served(NodeOptions options = NanoOptions()) {
+    options.listen_address = "127.0.0.1:0";
+    node = StartNode(options);
+    stub = v1::Lapidary::NewStub(
+        grpc::CreateChannel(absl::StrCat("127.0.0.1:", node->port()),
+                            grpc::InsecureChannelCredentials()));
+  }
+};
+
+v1::ConverseStart Greedy() {
+  v1::ConverseStart start;
+  start.mutable_request()->mutable_sampling()->set_temperature(0);
+  start.mutable_request()->set_max_tokens(8);
+  start.mutable_request()->set_top_logprobs(0);
+  return start;
+}
+
+// The client's side of a conversation.
+class Talk {
+ public:
+  explicit Talk(const Served& served, const v1::ConverseStart& start = Greedy())
+      : stream_(served.stub->Converse(&context_)) {
+    v1::ConverseRequest request;
+    *request.mutable_start() = start;
+    stream_->Write(request);
+  }
+
+  bool Pcm(const std::string& pcm) {
+    v1::ConverseRequest request;
+    request.set_pcm(pcm);
+    return stream_->Write(request);
+  }
+  // In pieces of `bytes`.
+  void PcmInPieces(const std::string& pcm, size_t bytes) {
+    for (size_t at = 0; at < pcm.size(); at += bytes) {
+      Pcm(pcm.substr(at, bytes));
+    }
+  }
+  bool Text(const std::string& text) {
+    v1::Part part;
+    part.set_text(text);
+    return Part(part);
+  }
+  bool Part(const v1::Part& part) {
+    v1::ConverseRequest request;
+    *request.mutable_part() = part;
+    return stream_->Write(request);
+  }
+  bool EndOfTurn() {
+    v1::ConverseRequest request;
+    request.mutable_end_of_turn();
+    return stream_->Write(request);
+  }
+  bool Cancel() {
+    v1::ConverseRequest request;
+    request.mutable_cancel();
+    return stream_->Write(request);
+  }
+
+  // Reads to the turn's end: its text; false where the call ends before that.
+  bool ReadTurn() {
+    text.clear();
+    ids.clear();
+    logprobs.clear();
+    v1::ConverseResponse response;
+    while (stream_->Read(&response)) {
+      if (response.has_progress()) progress.push_back(response.progress());
+      for (const v1::Token& token : response.delta().tokens()) {
+        ids.push_back(token.id());
+        logprobs.push_back(token.logprob());
+      }
+      text += response.delta().text();
+      if (!response.has_done()) continue;
+      done = response.done();
+      return true;
+    }
+    return false;
+  }
+  std::string Answer() {
+    EndOfTurn();
+    return ReadTurn() ? text : Finish().error_message();
+  }
+
+  grpc::Status Finish() {
+    stream_->WritesDone();
+    while (ReadTurn()) {
+    }
+    return stream_->Finish();
+  }
+  void Vanish() { context_.TryCancel(); }
+
+  std::string text;
+  std::vector<int32_t> ids;
+  std::vector<float> logprobs;
+  v1::TurnDone done;
+  std::vector<v1::SoundProgress> progress;
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<v1::ConverseRequest, v1::ConverseResponse>>
+      stream_;
+};
+
+bool AllFreed(const Served& served) {
+  return WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live() == 0 && status.queue().running() == 0;
+  });
+}
+
+TEST(ConverseTest, SoundInPieces_IsAnsweredAsTheFile) {
+  const Served served;
+  std::mt19937 random(1);
+  for (const auto& [file, question, said] :
+       std::vector<std::array<std::string, 3>>{
+           {"candle_en.wav", "Transcribe.", "candle"},
+           {"dog_de.wav", "Translate this to Spanish.", "perro"}}) {
+    const Answer whole =
+        Generate(*served.stub, AskSounds({Medium(file)}, question));
+    ASSERT_EQ(whole.text, said) << whole.status.error_message();
+    for (const size_t bytes :
+         std::vector<size_t>{3200, 777, 40000, 1 + random() % 5000}) {
+      Talk talk(served);
+      talk.PcmInPieces(PcmOf(Medium(file)), bytes);
+      talk.Text(question);
+      EXPECT_EQ(talk.Answer(), said) << bytes;
+      ASSERT_EQ(talk.ids, whole.ids());
+      for (size_t i = 0; i < talk.ids.size(); ++i) {
+        EXPECT_NEAR(talk.logprobs[i], whole.tokens[i].logprob(), 2e-4);
+      }
+      EXPECT_EQ(talk.done.final().usage().prompt_tokens(),
+                whole.final.usage().prompt_tokens());
+      EXPECT_GT(talk.done.sound_tokens(), 0);
+      EXPECT_TRUE(talk.progress.back().end_of_turn());
+      EXPECT_EQ(talk.progress.back().tokens(), talk.done.sound_tokens());
+      EXPECT_TRUE(talk.Finish().ok());
+    }
+  }
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, OtherRatesAndFloats_AreTheSameWord) {
+  const Served served;
+  const std::string pcm = PcmOf(Medium("candle_en.wav"));
+  std::string twice;  // 32 kHz, two channels
+  std::string floats;
+  for (size_t i = 0; i + 1 < pcm.size(); i += 2) {
+    for (int copy = 0; copy < 4; ++copy) twice += pcm.substr(i, 2);
+    const auto value =
+        static_cast<int16_t>(static_cast<unsigned char>(pcm[i]) |
+                             (static_cast<unsigned char>(pcm[i + 1]) << 8));
+    const float sample = static_cast<float>(value) / 32768;
+    floats.append(reinterpret_cast<const char*>(&sample), sizeof sample);
+  }
+  v1::ConverseStart start = Greedy();
+  start.mutable_pcm()->set_rate(32000);
+  start.mutable_pcm()->set_channels(2);
+  Talk stereo(served, start);
+  stereo.PcmInPieces(twice, 1001);
+  stereo.Text("Transcribe.");
+  EXPECT_EQ(stereo.Answer(), "candle");
+  start = Greedy();
+  start.mutable_pcm()->set_encoding(v1::PcmFormat::ENCODING_F32);
+  Talk floating(served, start);
+  floating.PcmInPieces(floats, 4099);
+  floating.Text("Transcribe.");
+  EXPECT_EQ(floating.Answer(), "candle");
+}
+
+TEST(ConverseTest, PicturesFilesAndSound_StandInTheOrderInWhichTheyCame) {
+  const Served served;
+  for (const MediaCase& c : SoundCases()) {
+    if (c.chat.messages_size() != 1) continue;
+    Talk talk(served);
+    for (const v1::Part& part : c.chat.messages(0).parts()) {
+      // Every other sound as a file.
+      if (part.has_audio() && c.sounds == 1) {
+        talk.PcmInPieces(PcmOf(part.audio().data()), 3000);
+      } else {
+        talk.Part(part);
+      }
+    }
+    talk.EndOfTurn();
+    ASSERT_TRUE(talk.ReadTurn()) << talk.Finish().error_message();
+    EXPECT_EQ(talk.done.final().usage().prompt_tokens(),
+              static_cast<int32_t>(c.ids.size()))
+        << c.name;
+    EXPECT_EQ(talk.ids, c.greedy) << c.name;
+  }
+}
+
+TEST(ConverseTest, NextTurn_RemembersTheLast) {
+  const Served served;
+  const std::vector<MediaCase> cases = SoundCases();
+  const auto turns = std::find_if(
+      cases.begin(), cases.end(),
+      [](const MediaCase& c) { return c.chat.messages_size() > 1; });
+  ASSERT_NE(turns, cases.end());
+  Talk talk(served);
+  for (const v1::Message& message : turns->chat.messages()) {
+    if (message.role() != "user") {
+      // What Hugging Face was told that the model had answered.
+      EXPECT_EQ(talk.text, message.parts(0).text());
+      continue;
+    }
+    for (const v1::Part& part : message.parts()) {
+      if (part.has_audio()) {
+        talk.PcmInPieces(PcmOf(part.audio().data()), 3000);
+      } else {
+        talk.Part(part);
+      }
+    }
+    talk.EndOfTurn();
+    ASSERT_TRUE(talk.ReadTurn()) << talk.Finish().error_message();
+  }
+  EXPECT_EQ(talk.done.final().usage().prompt_tokens(),
+            static_cast<int32_t>(turns->ids.size()));
+  EXPECT_EQ(talk.ids, turns->greedy);
+  EXPECT_TRUE(talk.Finish().ok());
+}
+
+TEST(ConverseTest, ContextThatIsFull_ForgetsTheFirstTurns) {
+  const Served served;
+  Talk talk(served);
+  int answered = 0;
+  while (talk.done.forgotten_turns() == 0 && answered < 40) {
+    v1::Part part;
+    part.mutable_audio()->set_data(Medium("candle_en.wav"));
+    for (int copy = 0; copy < 8; ++copy) talk.Part(part);
+    talk.Text("Transcribe.");
+    talk.EndOfTurn();
+    ASSERT_TRUE(talk.ReadTurn()) << talk.Finish().error_message();
+    ++answered;
+  }
+  EXPECT_GT(answered, 3);
+  EXPECT_GT(talk.done.forgotten_turns(), 0);
+  EXPECT_LE(talk.done.final().usage().prompt_tokens(), 4096);
+}
+
+TEST(ConverseTest, SilenceEndsTurns_IfAskedTo) {
+  const Served served;
+  v1::ConverseStart start = Greedy();
+  start.mutable_endpointing()->set_silence_ms(300);
+  Talk talk(served, start);
+  talk.Text("Transcribe.");
+  talk.PcmInPieces(PcmOf(Medium("candle_en.wav")), 3200);
+  // The file's own silence may have ended it; what follows is not heard.
+  talk.PcmInPieces(std::string(16000, '\0'), 3200);
+  ASSERT_TRUE(talk.ReadTurn()) << talk.Finish().error_message();
+  EXPECT_EQ(talk.text, "candle");
+  EXPECT_TRUE(talk.progress.back().end_of_turn());
+}
+
+TEST(ConverseTest, MessagesOutOfOrder_AreNamed) {
+  const Served served;
+  {
+    grpc::ClientContext context;
+    auto stream = served.stub->Converse(&context);
+    v1::ConverseRequest request;
+    request.set_pcm("1234");
+    stream->Write(request);
+    stream->WritesDone();
+    const grpc::Status status = stream->Finish();
+    EXPECT_EQ(status.error_code(), Code::FAILED_PRECONDITION);
+    EXPECT_THAT(status.error_message(), HasSubstr("start"));
+  }
+  {
+    v1::ConverseStart start = Greedy();
+    start.mutable_request()->set_max_tokens(2000);
+    start.mutable_request()->set_ignore_eos(true);
+    Talk talk(served, start);
+    talk.Text("Tell me about the owl.");
+    talk.EndOfTurn();
+    talk.Pcm(std::string(3200, '\0'));
+    const grpc::Status status = talk.Finish();
+    EXPECT_EQ(status.error_code(), Code::FAILED_PRECONDITION)
+        << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr("after end_of_turn"));
+  }
+  {
+    Talk talk(served);
+    talk.EndOfTurn();
+    EXPECT_THAT(talk.Finish().error_message(), HasSubstr("the turn is empty"));
+  }
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, BadSound_IsNamed) {
+  const Served served;
+  {
+    Talk talk(served);  // ends within a sample
+    talk.Pcm(std::string(3201, '\1'));
+    talk.Text("Transcribe.");
+    EXPECT_EQ(talk.Finish().error_code(), Code::INVALID_ARGUMENT);
+  }
+  {
+    v1::ConverseStart start = Greedy();
+    start.mutable_pcm()->set_encoding(v1::PcmFormat::ENCODING_F32);
+    Talk talk(served, start);
+    talk.Pcm(std::string("\x00\x00\xC0\x7F", 4));
+    EXPECT_EQ(talk.Finish().error_code(), Code::INVALID_ARGUMENT);
+  }
+  for (const int rate : {100, 1000000}) {
+    v1::ConverseStart start = Greedy();
+    start.mutable_pcm()->set_rate(rate);
+    Talk talk(served, start);
+    talk.Pcm(std::string(3200, '\1'));
+    EXPECT_EQ(talk.Finish().error_code(), Code::INVALID_ARGUMENT) << rate;
+  }
+  {
+    v1::ConverseStart start = Greedy();
+    start.mutable_request()->mutable_sampling()->set_top_p(7);
+    Talk talk(served, start);
+    EXPECT_THAT(talk.Finish().error_message(), HasSubstr("top_p"));
+  }
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, ClientThatSendsNothing_IsGivenUp) {
+  const Served served;
+  v1::ConverseStart start = Greedy();
+  start.set_idle_timeout_ms(150);
+  Talk talk(served, start);
+  talk.Pcm(std::string(32000, '\1'));
+  EXPECT_FALSE(talk.ReadTurn());
+  const grpc::Status status = talk.Finish();
+  EXPECT_EQ(status.error_code(), Code::DEADLINE_EXCEEDED)
+      << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("150 ms"));
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, ClientThatVanishes_FreesAll) {
+  const Served served;
+  for (const bool answering : {false, true}) {
+    v1::ConverseStart start = Greedy();
+    start.mutable_request()->set_max_tokens(3000);
+    start.mutable_request()->set_ignore_eos(true);
+    Talk talk(served, start);
+    talk.Pcm(PcmOf(Medium("candle_en.wav")));
+    if (answering) {
+      talk.Text("Transcribe.");
+      talk.EndOfTurn();
+      EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+        return status.queue().running() == 1;
+      }));
+    } else {
+      EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+        return status.audio().live() == 1;
+      }));
+    }
+    talk.Vanish();
+    EXPECT_TRUE(AllFreed(served));
+  }
+}
+
+TEST(ConverseTest, Cancel_DropsTheTurn_AndTheNextIsAnswered) {
+  const Served served;
+  v1::ConverseStart start = Greedy();
+  Talk talk(served, start);
+  talk.Pcm(PcmOf(Medium("dog_de.wav")));
+  talk.Cancel();
+  ASSERT_TRUE(talk.ReadTurn());
+  EXPECT_EQ(talk.done.final().stop_reason(), v1::STOP_REASON_CANCELLED);
+  talk.PcmInPieces(PcmOf(Medium("candle_en.wav")), 3200);
+  talk.Text("Transcribe.");
+  EXPECT_EQ(talk.Answer(), "candle");
+  EXPECT_EQ(talk.done.final().usage().prompt_tokens(), 46)
+      << "the cancelled turn is forgotten";
+  EXPECT_TRUE(talk.Finish().ok());
+}
+
+TEST(ConverseTest, CancelledAnswer_EndsWhereItIs) {
+  const Served served;
+  v1::ConverseStart start = Greedy();
+  start.mutable_request()->set_max_tokens(3000);
+  start.mutable_request()->set_ignore_eos(true);
+  Talk talk(served, start);
+  talk.Text("Tell me about the owl.");
+  talk.EndOfTurn();
+  EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.queue().running() == 1;
+  }));
+  talk.Cancel();
+  ASSERT_TRUE(talk.ReadTurn());
+  EXPECT_EQ(talk.done.final().stop_reason(), v1::STOP_REASON_CANCELLED);
+  EXPECT_LT(talk.ids.size(), 3000u);
+  EXPECT_TRUE(talk.Finish().ok());
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, ManyAtOnce_AreEachAnsweredAsAlone) {
+  NodeOptions options = NanoOptions();
+  options.threads = 2;
+  const Served served(options);
+  const struct {
+    const char* file;
+    const char* question;
+    const char* said;
+  } words[] = {{"candle_en.wav", "Transcribe.", "candle"},
+               {"dog_de.wav", "Translate this to Spanish.", "perro"},
+               {"umbrella_es.wav", "Translate this to English.", "umbrella"}};
+  std::vector<std::thread> talkers;
+  for (int i = 0; i < 12; ++i) {
+    talkers.emplace_back([&, i] {
+      const auto& word = words[i % 3];
+      Talk talk(served);
+      talk.PcmInPieces(PcmOf(Medium(word.file)), 1600 + 100 * i);
+      talk.Text(word.question);
+      EXPECT_EQ(talk.Answer(), word.said);
+    });
+  }
+  for (std::thread& talker : talkers) talker.join();
+  EXPECT_TRUE(AllFreed(served));
+}
+
+TEST(ConverseTest, LostActor_EndsTheCall_AndTheNextIsAnswered) {
+  const Served served;
+  Talk talk(served);
+  talk.Pcm(PcmOf(Medium("candle_en.wav")));
+  EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live() == 1;
+  }));
+  ASSERT_TRUE(served.node->KillRole("audio").ok());
+  talk.Text("Transcribe.");
+  talk.EndOfTurn();
+  EXPECT_FALSE(talk.ReadTurn());
+  EXPECT_EQ(talk.Finish().error_code(), Code::UNAVAILABLE);
+  EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.has_audio();
+  }));
+  Talk again(served);
+  again.Pcm(PcmOf(Medium("candle_en.wav")));
+  again.Text("Transcribe.");
+  EXPECT_EQ(again.Answer(), "candle");
+}
+
+TEST(ConverseTest, MoreSoundThanATurnMayHave_IsRefused) {
+  const Served served;
+  Talk talk(served);
+  // 16 minutes, faster than anybody speaks: the node makes the client wait.
+  const std::string minute(2 * 16000 * 60, '\0');
+  for (int i = 0; i < 16 && talk.Pcm(minute); ++i) {
+  }
+  const grpc::Status status = talk.Finish();
+  EXPECT_FALSE(status.ok());
+  EXPECT_THAT(status.error_message(), HasSubstr("600"));
+  EXPECT_TRUE(AllFreed(served));
+}
+
+}  // namespace
+}  // namespace lapidary

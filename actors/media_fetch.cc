@@ -42,21 +42,22 @@ FetcherActor::behavior_type Fetcher(
   };
 }
 
-void Begin(Self self);
+void Begin(Self self, MediaFetchState::Lane* lane);
 
 void Finish(Self self, MediaFetchState::Job job, const FetchedMedia& fetched) {
   job.promise.deliver(fetched);
-  --self->state.fetching;
-  Begin(self);
+  MediaFetchState::Lane& lane = self->state.LaneOf(job.fetch);
+  --lane.fetching;
+  Begin(self, &lane);
 }
 
 // Fetches what waits, as far as there are threads.
-void Begin(Self self) {
+void Begin(Self self, MediaFetchState::Lane* lane) {
   MediaFetchState& state = self->state;
-  while (!state.waiting.empty() && state.fetching < state.config.max_fetching) {
-    MediaFetchState::Job job = std::move(state.waiting.front());
-    state.waiting.pop_front();
-    ++state.fetching;
+  while (!lane->waiting.empty() && lane->fetching < state.config.max_fetching) {
+    MediaFetchState::Job job = std::move(lane->waiting.front());
+    lane->waiting.pop_front();
+    ++lane->fetching;
     const auto fetcher = self->spawn<caf::detached>(
         Fetcher, state.config.policy,
         std::shared_ptr<const std::atomic<bool>>(state.ended));
@@ -74,16 +75,17 @@ void Begin(Self self) {
 caf::result<FetchedMedia> Take(Self self, const FetchMediaFile& fetch) {
   MediaFetchState& state = self->state;
   auto promise = self->make_response_promise<FetchedMedia>();
-  if (static_cast<int>(state.waiting.size()) >= state.config.max_waiting) {
+  MediaFetchState::Lane& lane = state.LaneOf(fetch);
+  if (static_cast<int>(lane.waiting.size()) >= state.config.max_waiting) {
     promise.deliver(
         FetchedMedia{absl::ResourceExhaustedError(absl::StrCat(
-                         state.fetching, " files are being fetched and ",
-                         state.waiting.size(), " wait; try again later")),
+                         lane.fetching, " files are being fetched and ",
+                         lane.waiting.size(), " wait; try again later")),
                      nullptr});
     return promise;
   }
-  state.waiting.push_back({fetch, promise});
-  Begin(self);
+  lane.waiting.push_back({fetch, promise});
+  Begin(self, &lane);
   return promise;
 }
 
@@ -93,7 +95,9 @@ MediaFetchState::~MediaFetchState() {
   *ended = true;
   const FetchedMedia lost{
       absl::UnavailableError("media_fetch was lost; try again"), nullptr, ""};
-  for (Job& job : waiting) job.promise.deliver(lost);
+  for (Lane* lane : {&urls, &files}) {
+    for (Job& job : lane->waiting) job.promise.deliver(lost);
+  }
 }
 
 MediaFetchActor::behavior_type MediaFetch(Self self, MediaFetchConfig config) {

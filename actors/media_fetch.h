@@ -23,6 +23,7 @@ inline constexpr char kMediaFetchRole[] = "media_fetch";
 
 struct MediaFetchConfig {
   MediaPolicy policy;
+  // Of URLs, and as many of files: these do not wait for hanging servers.
   int max_fetching = 8;  // at once, a thread each
   int max_waiting = 64;
 };
@@ -49,12 +50,20 @@ struct MediaFetchState {
     caf::typed_response_promise<FetchedMedia> promise;
   };
 
+  struct Lane {
+    std::deque<Job> waiting;
+    int fetching = 0;
+  };
+
+  Lane& LaneOf(const FetchMediaFile& fetch) {
+    return fetch.source.kind == MediaSource::Kind::kFile ? files : urls;
+  }
+
   // Gives up what is being fetched, and tells all who wait.
   ~MediaFetchState();
 
   MediaFetchConfig config;
-  std::deque<Job> waiting;
-  int fetching = 0;
+  Lane urls, files;
   const std::shared_ptr<std::atomic<bool>> ended =
       std::make_shared<std::atomic<bool>>(false);
 };

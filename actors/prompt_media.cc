@@ -1,12 +1,12 @@
 #include "actors/prompt_media.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "actors/soft_token_value.h"
 #include "storage/file_io.h"
 #include "storage/media_source.h"
 
@@ -53,9 +53,10 @@ absl::StatusOr<kernels::Tensor> TakeSoftTokens(const ServedModel& model,
   std::memcpy(buffer->data(), soft.values().data(), bytes);
   const auto* values = reinterpret_cast<const float*>(buffer->data());
   for (int64_t i = 0; i < tokens * width; ++i) {
-    if (std::isfinite(values[i])) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        field, ".values[", i, "] is ", values[i], "; all must be finite"));
+    if (IsSoftTokenValue(values[i])) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ".values[", i, "] is ", values[i],
+                     "; no encoder gives more than ", kMaxSoftTokenValue));
   }
   return kernels::Tensor(kernels::DType::kF32, {tokens, width},
                          std::move(buffer));

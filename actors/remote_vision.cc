@@ -1,11 +1,11 @@
 #include "actors/remote_vision.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/soft_token_value.h"
 #include "storage/file_io.h"
 
 namespace lapidary {
@@ -17,12 +17,15 @@ constexpr std::chrono::milliseconds kDropPause{20};
 bool IsPeers(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kCancelled:
       return false;
     default:
       return true;
   }
 }
+
+// A peer says no more than this of what went wrong, and all peers together:
+// a status travels in a header, of which gRPC takes 8 KiB.
+constexpr size_t kPeerWords = 500, kAllWords = 4000;
 
 // What is said where all peers failed: RESOURCE_EXHAUSTED if one of them only
 // has too much to do.
@@ -33,6 +36,7 @@ absl::Status AllFailed(const std::vector<absl::Status>& failures) {
     absl::StrAppend(&reasons, reasons.empty() ? "" : "; ", failure.message());
     full = full || absl::IsResourceExhausted(failure);
   }
+  if (reasons.size() > kAllWords) reasons.replace(kAllWords, reasons.npos, "…");
   const std::string message = absl::StrCat(
       "no node of --vision-peers encoded the image (", reasons,
       "); start one that holds this model's tower (--vision=lazy), or try "
@@ -148,8 +152,10 @@ absl::StatusOr<EncodedMedium> RemoteVisionState::Check(
     return absl::InternalError("it answered with another message");
   }
   if (!image->status.ok()) {
-    if (IsPeers(image->status)) return image->status;
-    return *image;
+    const absl::Status said(image->status.code(),
+                            image->status.message().substr(0, kPeerWords));
+    if (IsPeers(said)) return said;
+    return EncodedMedium{said, {}};
   }
   const kernels::Tensor& rows = image->rows;
   if (rows.empty() || rows.dtype() != kernels::DType::kF32 ||
@@ -159,10 +165,10 @@ absl::StatusOr<EncodedMedium> RemoteVisionState::Check(
                                             "]"));
   }
   const auto* values = static_cast<const float*>(rows.raw());
-  const bool finite =
-      std::all_of(values, values + config_.rows * config_.width,
-                  [](float value) { return std::isfinite(value); });
-  if (!finite) return absl::InternalError("its soft tokens are not finite");
+  if (!std::all_of(values, values + config_.rows * config_.width,
+                   IsSoftTokenValue)) {
+    return absl::InternalError("its soft tokens are no embeddings");
+  }
   return *image;
 }
 

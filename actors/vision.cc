@@ -237,12 +237,13 @@ caf::result<EncodedMedium> Take(Self self, const EncodeImage& encode) {
   }
   const size_t bytes = encode.file->size();
   if (!state.jobs.empty() &&
-      state.waiting_bytes + bytes > state.config.max_waiting_bytes) {
+      (state.waiting_bytes + bytes > state.config.max_waiting_bytes ||
+       state.jobs.size() > state.config.max_waiting)) {
     promise.deliver(EncodedMedium{
         absl::ResourceExhaustedError(absl::StrCat(
             state.jobs.size(), " images of ", state.waiting_bytes,
-            " bytes wait already, ", state.config.max_waiting_bytes,
-            " may; try again later")),
+            " bytes wait already, ", state.config.max_waiting, " of ",
+            state.config.max_waiting_bytes, " may; try again later")),
         {}});
     return promise;
   }

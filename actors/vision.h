@@ -36,6 +36,8 @@ struct VisionActorConfig {
   // Bytes of files that may wait, beside the one at work; an image more is
   // refused with RESOURCE_EXHAUSTED.
   size_t max_waiting_bytes = size_t{256} << 20;
+  // And how many: the last of them would wait minutes.
+  size_t max_waiting = 64;
   int threads = 1;  // that compute
 };
 

@@ -38,12 +38,12 @@ struct Descriptor {
   const int fd;
 };
 
-absl::StatusOr<std::string> RealPath(const std::string& path) {
+// Nothing where there is no such path.
+std::optional<std::string> RealPath(const std::string& path) {
   char resolved[PATH_MAX];
   if (path.find('\0') != std::string::npos ||
       realpath(path.c_str(), resolved) == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat(Quoted(path), " is not in the folder of ", kFolderFlag));
+    return std::nullopt;
   }
   return std::string(resolved);
 }
@@ -53,9 +53,11 @@ bool IsInside(const std::string& path, const std::string& folder) {
                           folder == "/" ? folder : absl::StrCat(folder, "/"));
 }
 
-absl::Status Outside(const std::string& name) {
-  return absl::PermissionDeniedError(
-      absl::StrCat(Quoted(name), " leads outside the folder of ", kFolderFlag));
+// The same for what lies elsewhere and for what is nowhere: a client need not
+// learn what files the node has outside of the folder.
+absl::Status NotInFolder(const std::string& name) {
+  return absl::NotFoundError(
+      absl::StrCat(Quoted(name), " is not in the folder of ", kFolderFlag));
 }
 
 absl::StatusOr<std::string> ReadAll(int fd, const std::string& name,
@@ -89,12 +91,11 @@ absl::StatusOr<std::string> ReadAll(int fd, const std::string& name,
 absl::StatusOr<std::string> ReadInFolder(const MediaPolicy& policy,
                                          const std::string& name) {
   const auto folder = RealPath(policy.folder);
-  if (!folder.ok()) return folder.status();
+  if (!folder) return NotInFolder(name);
   const auto path = RealPath(absl::StartsWith(name, "/")
                                  ? name
                                  : absl::StrCat(policy.folder, "/", name));
-  if (!path.ok()) return path.status();
-  if (!IsInside(*path, *folder)) return Outside(name);
+  if (!path || !IsInside(*path, *folder)) return NotInFolder(name);
   // Not blocking: a pipe would wait for its writer.
   const Descriptor file(
       open(path->c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -106,7 +107,7 @@ absl::StatusOr<std::string> ReadInFolder(const MediaPolicy& policy,
   }
   // The path may have become another's meanwhile: what counts is what is open.
   const auto opened = RealPath(absl::StrCat("/proc/self/fd/", file.fd));
-  if (!opened.ok() || !IsInside(*opened, *folder)) return Outside(name);
+  if (!opened || !IsInside(*opened, *folder)) return NotInFolder(name);
   return ReadAll(file.fd, name, policy.max_bytes);
 }
 

@@ -1,5 +1,6 @@
 #include "deploy/cli/daemon.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -144,10 +145,20 @@ absl::Status ParseAndServe(const std::vector<std::string>& args) {
   return Serve(values);
 }
 
+// Files of clients and what is decoded of them are large and short-lived. By
+// default malloc learns from them to keep such memory: tens of MB for every
+// thread that ever had one, of which a memory limit knows nothing.
+void GiveLargeMemoryBack() {
+  constexpr int kLarge = 128 << 10;
+  mallopt(M_MMAP_THRESHOLD, kLarge);
+  mallopt(M_TRIM_THRESHOLD, 8 * kLarge);
+}
+
 }  // namespace
 
 int RunDaemon(const std::vector<std::string>& args) {
   QuietGrpc();
+  GiveLargeMemoryBack();
   return ShowError("lapidaryd", "lapidaryd --help", ParseAndServe(args));
 }
 

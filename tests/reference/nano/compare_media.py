@@ -1,12 +1,12 @@
-"""Puts the held-out picture questions to Hugging Face and to lapidary, and compares their greedy answers token by token.
+"""Puts the held-out picture and sound questions to Hugging Face and to lapidary, and compares their greedy answers token by token.
 
     lapidary pack deploy/models/nano W/f32 --dtype=f32
-    python tests/reference/nano/compare_pictures.py --lapidary LAPIDARY --packed W/f32 [W/int8 …] [--most 25]
+    python tests/reference/nano/compare_media.py --lapidary LAPIDARY --packed W/f32 [W/int8 …] [--media sounds] [--most 25]
 
-The questions, the drawings and what is right are the model card's own: the picture
-tasks of tests/goldens/nano/heldout.json, drawn by seed and judged by exact match.
+The questions, the drawings and recordings and what is right are the model card's own: tasks of tests/goldens/nano/heldout.json, drawn by seed and judged by exact match.
 Hugging Face runs in float32, in the batches that evaluate.py made the card with;
-lapidary gets each picture as a PNG file, in a process of its own. Per task the
+lapidary gets each picture as a PNG file, each sound as a WAV, in a process of its own.
+Sounds need espeak-ng. Per task the
 first `--most` questions are asked, all 240 without it.
 
 A difference is shown with the token where it begins: Hugging Face's margin there
@@ -23,10 +23,12 @@ import subprocess
 import sys
 import tempfile
 
+import scipy.io.wavfile
 import torch
 from PIL import Image
 from transformers import AutoProcessor, Gemma3nForConditionalGeneration
 
+import evaluate
 import heldout_lists
 import pictures
 from architecture import PICTURE_SIZE
@@ -39,7 +41,9 @@ import hf_reference as hf  # noqa: E402
 ROOT = pathlib.Path(__file__).parent.parent.parent.parent
 MODEL = ROOT / "deploy" / "models" / "nano"
 LISTS = ROOT / "tests" / "goldens" / "nano" / "heldout.json"
-TASKS = ("picture name", "two things", "left or right", "picture paragraph")
+TASKS = {"pictures": ("picture name", "two things", "left or right", "picture paragraph"),
+         "sounds": ("transcription", "spoken translation")}
+FLAGS = {"picture": "--image", "sound": "--audio"}
 STOP = (1, 106)
 BATCH = 24
 TOP = 20  # alternatives that lapidary lists per token
@@ -50,11 +54,12 @@ def load(dtype):
 
 
 @torch.no_grad()
-def ask_hugging_face(model, asker, questions):
+def ask_hugging_face(model, asker, task, questions):
     """Per question its greedy answer: {"ids", "text", "rows"}, the log-probs [ids][V] that each id was chosen from."""
     found = []
-    for begin in range(0, len(questions), BATCH):
-        inputs = asker.inputs(questions[begin:begin + BATCH])
+    size = evaluate.BATCH.get(task, BATCH)
+    for begin in range(0, len(questions), size):
+        inputs = asker.inputs(questions[begin:begin + size])
         made = model.generate(**inputs, max_new_tokens=MOST_NEW_TOKENS, do_sample=False, output_logits=True,
                               return_dict_in_generate=True)
         rows = torch.log_softmax(torch.stack(made.logits, dim=1).double(), dim=-1)
@@ -65,9 +70,13 @@ def ask_hugging_face(model, asker, questions):
     return found
 
 
-def ask_lapidary(program, packed, question, picture):
+def medium_of(question):
+    return next(medium for medium in FLAGS if medium in question)
+
+
+def ask_lapidary(program, packed, question, file):
     """The greedy answer of a packed model: {"ids", "text", "tops"}, per id {alternative: log-prob}."""
-    done = subprocess.run([program, "run", packed, f"--image={picture}", question["prompt"], "--temperature=0", "--json",
+    done = subprocess.run([program, "run", packed, f"{FLAGS[medium_of(question)]}={file}", question["prompt"], "--temperature=0", "--json",
                            f"--max-tokens={MOST_NEW_TOKENS}", f"--logprobs={TOP}"], capture_output=True, encoding="utf8")
     if done.returncode:
         sys.exit(f"{done.args}: {done.stderr}")
@@ -76,13 +85,16 @@ def ask_lapidary(program, packed, question, picture):
     return {"ids": answer["token_ids"], "text": answer["text"], "tops": tops}
 
 
-def draw(questions, folder):
-    """Renders the questions' pictures into PNG files; {seed: path}."""
-    renderer, paths = pictures.Renderer(PICTURE_SIZE), {}
-    for question in questions:
-        path = folder / f"{question['picture']['seed']}.png"
-        Image.fromarray(heldout_lists.draw_picture(renderer, question["picture"])).save(path)
-        paths[question["picture"]["seed"]] = path
+def make_files(questions, folder):
+    """Renders the questions' pictures into PNG files and speaks their sounds into WAVs; a path for each question."""
+    renderer, paths = pictures.Renderer(PICTURE_SIZE), []
+    for number, question in enumerate(questions):
+        if medium_of(question) == "picture":
+            paths.append(folder / f"{number}.png")
+            Image.fromarray(heldout_lists.draw_picture(renderer, question["picture"])).save(paths[-1])
+        else:
+            paths.append(folder / f"{number}.wav")
+            scipy.io.wavfile.write(paths[-1], 16000, heldout_lists.speak_sound(question["sound"]))
     return paths
 
 
@@ -91,8 +103,10 @@ def exact_row(wide, asker, question, ids):
     """Float64 log-probs [V] after a question and the first tokens of an answer."""
     inputs = asker.inputs([question])
     prompt = torch.cat([inputs["input_ids"], torch.tensor([ids], dtype=torch.long)], dim=1)
+    media = {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()
+             if name in ("pixel_values", "input_features", "input_features_mask")}
     with hf.islands(torch.float64):
-        logits = wide(input_ids=prompt, pixel_values=inputs["pixel_values"].double()).logits
+        logits = wide(input_ids=prompt, **media).logits
     return torch.log_softmax(logits[0, -1], dim=-1)
 
 
@@ -102,7 +116,7 @@ def describe(wide, asker, question, theirs, ours):
     their, our = theirs["ids"][at], ours["ids"][at]
     near, exact = theirs["rows"][at], exact_row(wide, asker, question, theirs["ids"][:at])
     shift = ours["tops"][at][our] - ours["tops"][at].get(their, float("-inf"))
-    return (f"{question['picture']['seed']}: {question['prompt']} Hugging Face {theirs['text']!r}, lapidary {ours['text']!r}, "
+    return (f"{question[medium_of(question)]}: {question['prompt']} Hugging Face {theirs['text']!r}, lapidary {ours['text']!r}, "
             f"right {question['answer']!r}; token {at}: Hugging Face's margin {near[their] - near[our]:.2e} in float32, "
             f"{exact[their] - exact[our]:.2e} in float64; lapidary's the other way {shift:.2e}")
 
@@ -139,23 +153,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--lapidary", type=pathlib.Path, required=True)
     parser.add_argument("--packed", type=pathlib.Path, nargs="+", required=True, help="folders that lapidary pack made of nano")
+    parser.add_argument("--media", choices=TASKS, default="pictures")
     parser.add_argument("--most", type=int, help="questions of each task")
     options = parser.parse_args()
     lists = json.loads(LISTS.read_text(encoding="utf8"))
-    lists = {task: lists[task][:options.most] for task in TASKS}
+    lists = {task: lists[task][:options.most] for task in TASKS[options.media]}
     card = json.loads((MODEL / "slices.json").read_text(encoding="utf8"))["slices"][0]["accuracy"]
     asker = Asker(None, AutoProcessor.from_pretrained(MODEL))
     narrow, wide = load(torch.float32), load(torch.float64)
-    reference = {task: ask_hugging_face(narrow, asker, questions) for task, questions in lists.items()}
+    reference = {task: ask_hugging_face(narrow, asker, task, questions) for task, questions in lists.items()}
     margins = [m for found in reference.values() for answer in found for m in hf.margins(answer["rows"], None)]
     print(f"{hf.versions()}, smallest margin of {len(margins)} tokens {min(margins):.2e}")
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        files = draw([q for questions in lists.values() for q in questions], pathlib.Path(folder))
+        asked = [q for questions in lists.values() for q in questions]
+        files = dict(zip(map(id, asked), make_files(asked, pathlib.Path(folder))))
         for packed in options.packed:
             dtype = json.loads((packed / "manifest.json").read_text(encoding="utf8"))["dtype"]
             print(f"\n{dtype}")
-            different, equal = compare(lambda q: ask_lapidary(options.lapidary, packed, q, files[q["picture"]["seed"]]),
+            different, equal = compare(lambda q: ask_lapidary(options.lapidary, packed, q, files[id(q)]),
                                        lists, reference, card)
             print(f"{len(equal)} of {len(equal) + len(different)} answers equal")
             if equal:

@@ -38,7 +38,8 @@ int64_t SoundEncoding::waiting_samples() const {
 }
 
 int64_t SoundEncoding::tokens() const {
-  return tokens_ + state_.tokens() +
+  // When it is done, the last window's are among tokens_.
+  return tokens_ + (done_ ? 0 : state_.tokens()) +
          (ending_.has_value() ? ending_->tokens() : 0);
 }
 

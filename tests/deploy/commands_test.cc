@@ -232,7 +232,6 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
   const std::string latin1 = WriteFile("latin1.txt", "caf\xE9");
   const std::string empty = WriteFile("empty.txt", "");
   const std::string picture = WriteFile("p.png", "pixels");
-  const std::string shape = std::string(kCheckpoint) + "/config.json";
   const std::vector<BadInput> cases = {
       {{}, 2, {}},
       {{"rum"}, 2, {"did you mean run?"}},
@@ -278,7 +277,7 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
        2,
        {"bf16, f32, int8, int4"}},
       {{"inspect", "nowhere"}, 1, {"nowhere: no such folder"}},
-      {{"synth", "--shape=" + shape, "out"}, 1, {shape, "vision_config"}},
+      {{"synth", "--shape=nowhere.json", "out"}, 2, {"nowhere.json"}},
       {{"synth", "out"}, 2, {"--shape"}},
       {{"synth", "--shape=e3b", "out"}, 2, {"e2b", "e4b"}},
       {{"status", "localhost"}, 2, {"--server"}},

@@ -92,15 +92,17 @@ TEST(ImageAdmissionTest, NothingIsFetchedUnlessAllowed) {
     const Served& served;
     v1::GenerateRequest request;
     const char* flag;
+    grpc::StatusCode code = grpc::StatusCode::PERMISSION_DENIED;
   } cases[] = {
       {closed, AskUrl(server.url("/allowed/1.png")), "--media-urls"},
       {closed, AskFile("key.png"), "--media-files"},
       {open, AskUrl(server.url("/else/1.png")), "--media-urls"},
-      {open, AskFile("/etc/passwd"), "--media-files"},
+      {open, AskFile("/etc/passwd"), "--media-files",
+       grpc::StatusCode::NOT_FOUND},
   };
   for (const auto& c : cases) {
     const Answer answer = Generate(*c.served.stub, c.request);
-    EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::PERMISSION_DENIED)
+    EXPECT_EQ(answer.status.error_code(), c.code)
         << answer.status.error_message();
     EXPECT_THAT(answer.status.error_message(), HasSubstr(c.flag));
     EXPECT_THAT(answer.status.error_message(),

@@ -103,7 +103,7 @@ std::vector<WireMessage> AllMessages() {
                     "prompt",
                     "key",
                     MediaSource{MediaSource::Kind::kFile, "a.png"}}};
-  encoded.fixed_max_tokens = false;
+  encoded.fixed_max_tokens = true;
   encoded.reply = std::string("\0\x01", 2);
   Ended ended{9, EndReason::kTimeLimit, absl::DataLossError("row"), 3, 4,
               2, {1, 2, 3, 4, 5, 6}};
@@ -144,7 +144,7 @@ std::vector<WireMessage> AllMessages() {
   ple.read_us_max = 10;
   ple.latency = {{1.5, 2}, {3, 4}};
   return {
-      Encode{Task::kTokenize, "request"},
+      Encode{Task::kTokenize, "request", {MakeTensor(1, 80)}},
       encoded,
       MakeSubmit(),
       Accepted{absl::ResourceExhaustedError("full"), kNeverRetry},

@@ -43,7 +43,7 @@ TEST(MemoryLimit, WhatIsNoSize_IsAUsageError) {
 }
 
 TEST(MemoryLimit, OfAControlGroup_IsTakenAndHolds) {
-  constexpr uint64_t kLimit = uint64_t{100} << 20;
+  constexpr uint64_t kLimit = uint64_t{112} << 20;
   const std::unique_ptr<Cgroup> group = Cgroup::Make(kLimit);
   if (group == nullptr) {
     GTEST_SKIP() << "no control group can be made here: nothing was run under "

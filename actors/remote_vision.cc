@@ -15,12 +15,7 @@ constexpr std::chrono::milliseconds kDropPause{20};
 
 // Failures that are the peer's, not the image's: another one may do better.
 bool IsPeers(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-      return false;
-    default:
-      return true;
-  }
+  return !absl::IsInvalidArgument(status);
 }
 
 // A peer says no more than this of what went wrong, and all peers together:

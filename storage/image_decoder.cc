@@ -3,9 +3,8 @@
 #include <cstddef>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "storage/file_magic.h"
 #include "storage/image_codecs.h"
 #include "storage/image_orientation.h"
 
@@ -14,18 +13,6 @@ namespace {
 
 using Decoder = absl::StatusOr<StoredImage> (*)(absl::string_view,
                                                 const ImageLimits&);
-
-// A file begins with `first`, and has `then` at `offset`.
-struct Magic {
-  absl::string_view first;
-  size_t offset;
-  absl::string_view then;
-
-  bool Matches(absl::string_view bytes) const {
-    return absl::StartsWith(bytes, first) && bytes.size() >= offset &&
-           absl::StartsWith(bytes.substr(offset), then);
-  }
-};
 
 constexpr struct {
   Magic magic;
@@ -39,10 +26,7 @@ constexpr struct {
 };
 
 // What people send instead.
-constexpr struct {
-  Magic magic;
-  const char* name;
-} kOtherFiles[] = {
+constexpr OtherFile kOtherFiles[] = {
     {{"BM", 0, ""}, "a BMP image"},
     {{absl::string_view("II*\0", 4), 0, ""}, "a TIFF image"},
     {{absl::string_view("MM\0*", 4), 0, ""}, "a TIFF image"},
@@ -71,18 +55,8 @@ constexpr struct {
 };
 
 absl::Status NotAnImage(absl::string_view bytes) {
-  std::string found =
-      absl::StrCat("an unknown kind of file that begins with the bytes ",
-                   absl::BytesToHexString(bytes.substr(0, 8)));
-  if (bytes.empty()) found = "no bytes";
-  for (const auto& other : kOtherFiles) {
-    if (other.magic.Matches(bytes)) {
-      found = other.name;
-      break;
-    }
-  }
   return absl::InvalidArgumentError(
-      absl::StrCat("image: this is ", found,
+      absl::StrCat("image: this is ", NameFile(bytes, kOtherFiles),
                    "; send the bytes of a PNG, JPEG, WebP or GIF file"));
 }
 

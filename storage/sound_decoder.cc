@@ -2,32 +2,17 @@
 
 #include <string>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "storage/file_magic.h"
 #include "storage/sound_file.h"
 #include "storage/sound_mp3.h"
 
 namespace lapidary {
 namespace {
 
-// A file begins with `first`, and has `then` at `offset`.
-struct Magic {
-  absl::string_view first;
-  size_t offset;
-  absl::string_view then;
-
-  bool Matches(absl::string_view bytes) const {
-    return absl::StartsWith(bytes, first) && bytes.size() >= offset &&
-           absl::StartsWith(bytes.substr(offset), then);
-  }
-};
-
 // What people send instead.
-constexpr struct {
-  Magic magic;
-  const char* name;
-} kOtherFiles[] = {
+constexpr OtherFile kOtherFiles[] = {
     {{"", 4, "ftyp"}, "an MP4 or M4A file (AAC)"},
     {{"\x1A\x45\xDF\xA3", 0, ""}, "a WebM or Matroska file"},
     {{"FORM", 8, "AIF"}, "an AIFF sound"},
@@ -52,18 +37,8 @@ constexpr struct {
 };
 
 absl::Status NotASound(absl::string_view bytes) {
-  std::string found =
-      absl::StrCat("an unknown kind of file that begins with the bytes ",
-                   absl::BytesToHexString(bytes.substr(0, 8)));
-  if (bytes.empty()) found = "no bytes";
-  for (const auto& other : kOtherFiles) {
-    if (other.magic.Matches(bytes)) {
-      found = other.name;
-      break;
-    }
-  }
   return absl::InvalidArgumentError(
-      absl::StrCat("sound: this is ", found,
+      absl::StrCat("sound: this is ", NameFile(bytes, kOtherFiles),
                    "; send the bytes of a WAV, FLAC, Ogg or MP3 file"));
 }
 

@@ -1,18 +1,17 @@
 #include "kernels/audio/weights.h"
 
 #include <cmath>
-#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "kernels/simd/row_ops.h"
+#include "kernels/text/tensor_binder.h"
 
 namespace lapidary::kernels::audio {
 namespace {
 
-using text::PackedTensor;
+using text::TensorBinder;
 using text::TensorLookup;
 using text::TensorSpec;
 using text::TensorUse;
@@ -90,62 +89,6 @@ void AppendBlock(const AudioConfig& c, const std::string& at, SpecList* list) {
   list->Plain(at + "norm.weight", {hidden});
 }
 
-// Finds tensors by name and remembers the first error, so that a long list of
-// bindings reads as a list.
-class Binder {
- public:
-  Binder(const AudioConfig& config, const TensorLookup& lookup)
-      : lookup_(lookup) {
-    for (AudioTensorSpec& spec : AudioTensorSpecs(config)) {
-      const std::string name = spec.packed.name;
-      specs_.emplace(name, std::move(spec.packed));
-    }
-  }
-
-  const absl::Status& status() const { return status_; }
-
-  WeightMatrix Gemm(const std::string& name) {
-    const PackedTensor tensor = Find(name, TensorUse::kGemm);
-    if (!status_.ok()) return WeightMatrix();
-    absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
-        tensor.dtype, tensor.shape[0], tensor.shape[1], tensor.data);
-    if (!matrix.ok()) status_ = matrix.status();
-    return matrix.ok() ? *std::move(matrix) : WeightMatrix();
-  }
-
-  const float* Plain(const std::string& name) {
-    const PackedTensor tensor = Find(name, TensorUse::kPlain);
-    return status_.ok() ? static_cast<const float*>(tensor.data) : nullptr;
-  }
-
- private:
-  static bool IsType(TensorUse use, DType dtype) {
-    return dtype == DType::kF32 ||
-           (use == TensorUse::kGemm && dtype == DType::kBf16);
-  }
-
-  PackedTensor Find(const std::string& name, TensorUse use) {
-    if (!status_.ok()) return {};
-    const auto spec = specs_.find(name);
-    absl::StatusOr<PackedTensor> tensor = lookup_(name);
-    if (!tensor.ok()) {
-      status_ = tensor.status();
-    } else if (spec == specs_.end() || tensor->use != use ||
-               tensor->shape != spec->second.shape ||
-               !IsType(use, tensor->dtype) || tensor->data == nullptr) {
-      status_ = absl::InvalidArgumentError(absl::StrCat(
-          name, ": packed as ", NameOf(tensor->dtype), " [",
-          absl::StrJoin(tensor->shape, ", "),
-          "], which is not what config.json says; pack the model again"));
-    }
-    return status_.ok() ? *std::move(tensor) : PackedTensor();
-  }
-
-  const TensorLookup& lookup_;
-  std::map<std::string, TensorSpec> specs_;
-  absl::Status status_;
-};
-
 // Hugging Face's sinusoids of a distance in frames: sines, then cosines.
 std::vector<float> Timing(int64_t distance, int64_t hidden) {
   const int64_t half = hidden / 2;
@@ -189,7 +132,8 @@ std::vector<float> QueryScale(const AudioConfig& c, const float* per_dim) {
   return scales;
 }
 
-FfwWeights BindFfw(const AudioConfig& c, const std::string& at, Binder* bind) {
+FfwWeights BindFfw(const AudioConfig& c, const std::string& at,
+                   TensorBinder* bind) {
   FfwWeights w;
   w.pre_layer_norm = bind->Plain(at + "pre_layer_norm.weight");
   w.ffw_layer_1 = bind->Gemm(at + "ffw_layer_1.weight");
@@ -204,7 +148,7 @@ FfwWeights BindFfw(const AudioConfig& c, const std::string& at, Binder* bind) {
 }
 
 ConformerWeights BindBlock(const AudioConfig& c, const std::string& at,
-                           Binder* bind) {
+                           TensorBinder* bind) {
   ConformerWeights w;
   w.ffw_start = BindFfw(c, at + "ffw_layer_start.", bind);
   w.pre_attn_norm = bind->Plain(at + "attention.pre_attn_norm.weight");
@@ -263,7 +207,7 @@ bool IsUnusedAudioTensor(absl::string_view name) {
 
 absl::StatusOr<AudioWeights> BindAudioWeights(const AudioConfig& config,
                                               const TensorLookup& lookup) {
-  Binder bind(config, lookup);
+  TensorBinder bind(AudioTensorSpecs(config), lookup);
   const std::string subsample = kSubsample, embedder = kEmbedder;
   AudioWeights w;
   w.config = config;

@@ -1,16 +1,15 @@
 #include "kernels/vision/weights.h"
 
-#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "kernels/text/tensor_binder.h"
 
 namespace lapidary::kernels::vision {
 namespace {
 
-using text::PackedTensor;
+using text::TensorBinder;
 using text::TensorLookup;
 using text::TensorSpec;
 using text::TensorUse;
@@ -107,67 +106,12 @@ void AppendBlock(const BlockConfig& b, const std::string& at, SpecList* list) {
   if (b.layer_scale) list->Plain(at + "layer_scale.gamma", {b.out});
 }
 
-// Finds tensors by name and remembers the first error, so that a long list of
-// bindings reads as a list.
-class Binder {
- public:
-  Binder(const VisionConfig& config, const TensorLookup& lookup)
-      : lookup_(lookup) {
-    for (VisionTensorSpec& spec : VisionTensorSpecs(config)) {
-      const std::string name = spec.packed.name;
-      specs_.emplace(name, std::move(spec.packed));
-    }
-  }
+DepthwiseWeights BindDepthwise(const std::string& conv, const std::string& norm,
+                               TensorBinder* bind) {
+  return {bind->Plain(conv), bind->Plain(norm)};
+}
 
-  const absl::Status& status() const { return status_; }
-
-  WeightMatrix Gemm(const std::string& name) {
-    const PackedTensor tensor = Find(name, TensorUse::kGemm);
-    if (!status_.ok()) return WeightMatrix();
-    absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
-        tensor.dtype, tensor.shape[0], tensor.shape[1], tensor.data);
-    if (!matrix.ok()) status_ = matrix.status();
-    return matrix.ok() ? *std::move(matrix) : WeightMatrix();
-  }
-
-  const float* Plain(const std::string& name) {
-    const PackedTensor tensor = Find(name, TensorUse::kPlain);
-    return status_.ok() ? static_cast<const float*>(tensor.data) : nullptr;
-  }
-
-  DepthwiseWeights Depthwise(const std::string& conv, const std::string& norm) {
-    return {Plain(conv), Plain(norm)};
-  }
-
- private:
-  static bool IsType(TensorUse use, DType dtype) {
-    return dtype == DType::kF32 ||
-           (use == TensorUse::kGemm && dtype == DType::kBf16);
-  }
-
-  PackedTensor Find(const std::string& name, TensorUse use) {
-    if (!status_.ok()) return {};
-    const auto spec = specs_.find(name);
-    absl::StatusOr<PackedTensor> tensor = lookup_(name);
-    if (!tensor.ok()) {
-      status_ = tensor.status();
-    } else if (spec == specs_.end() || tensor->use != use ||
-               tensor->shape != spec->second.shape ||
-               !IsType(use, tensor->dtype) || tensor->data == nullptr) {
-      status_ = absl::InvalidArgumentError(absl::StrCat(
-          name, ": packed as ", NameOf(tensor->dtype), " [",
-          absl::StrJoin(tensor->shape, ", "),
-          "], which is not what config.json says; pack the model again"));
-    }
-    return status_.ok() ? *std::move(tensor) : PackedTensor();
-  }
-
-  const TensorLookup& lookup_;
-  std::map<std::string, TensorSpec> specs_;
-  absl::Status status_;
-};
-
-void BindConvs(const std::string& at, Binder* bind, BlockWeights* w) {
+void BindConvs(const std::string& at, TensorBinder* bind, BlockWeights* w) {
   const BlockConfig& b = w->config;
   if (b.type == BlockType::kEdgeResidual) {
     w->expand = bind->Gemm(at + "conv_exp.weight");
@@ -177,27 +121,27 @@ void BindConvs(const std::string& at, Binder* bind, BlockWeights* w) {
     return;
   }
   if (b.dw_start > 0) {
-    w->dw_start =
-        bind->Depthwise(at + "dw_start.conv.weight", at + "dw_start.bn.weight");
+    w->dw_start = BindDepthwise(at + "dw_start.conv.weight",
+                                at + "dw_start.bn.weight", bind);
   }
   w->expand = bind->Gemm(at + "pw_exp.conv.weight");
   w->expand_norm = bind->Plain(at + "pw_exp.bn.weight");
   if (b.dw_mid > 0) {
     w->dw_mid =
-        bind->Depthwise(at + "dw_mid.conv.weight", at + "dw_mid.bn.weight");
+        BindDepthwise(at + "dw_mid.conv.weight", at + "dw_mid.bn.weight", bind);
   }
   w->project = bind->Gemm(at + "pw_proj.conv.weight");
   w->project_norm = bind->Plain(at + "pw_proj.bn.weight");
 }
 
-void BindAttention(const std::string& at, Binder* bind, BlockWeights* w) {
+void BindAttention(const std::string& at, TensorBinder* bind, BlockWeights* w) {
   w->norm = bind->Plain(at + "norm.weight");
   w->query = bind->Gemm(at + "attn.query.proj.weight");
   if (w->config.kv_stride > 1) {
-    w->key_down = bind->Depthwise(at + "attn.key.down_conv.weight",
-                                  at + "attn.key.norm.weight");
-    w->value_down = bind->Depthwise(at + "attn.value.down_conv.weight",
-                                    at + "attn.value.norm.weight");
+    w->key_down = BindDepthwise(at + "attn.key.down_conv.weight",
+                                at + "attn.key.norm.weight", bind);
+    w->value_down = BindDepthwise(at + "attn.value.down_conv.weight",
+                                  at + "attn.value.norm.weight", bind);
   }
   w->key = bind->Gemm(at + "attn.key.proj.weight");
   w->value = bind->Gemm(at + "attn.value.proj.weight");
@@ -205,7 +149,7 @@ void BindAttention(const std::string& at, Binder* bind, BlockWeights* w) {
 }
 
 BlockWeights BindBlock(const BlockConfig& config, std::string name,
-                       Binder* bind) {
+                       TensorBinder* bind) {
   BlockWeights w;
   w.config = config;
   w.name = std::move(name);
@@ -264,7 +208,7 @@ bool IsVisionTensor(absl::string_view name) {
 
 absl::StatusOr<VisionWeights> BindVisionWeights(const VisionConfig& config,
                                                 const TensorLookup& lookup) {
-  Binder bind(config, lookup);
+  TensorBinder bind(VisionTensorSpecs(config), lookup);
   const std::string tower = kTower, embedder = kEmbedder;
   VisionWeights w;
   w.config = config;

@@ -1,0 +1,50 @@
+#include "kernels/text/tensor_binder.h"
+
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace lapidary::kernels::text {
+namespace {
+
+bool IsType(TensorUse use, DType dtype) {
+  return dtype == DType::kF32 ||
+         (use == TensorUse::kGemm && dtype == DType::kBf16);
+}
+
+}  // namespace
+
+WeightMatrix TensorBinder::Gemm(const std::string& name) {
+  const PackedTensor tensor = Find(name, TensorUse::kGemm);
+  if (!status_.ok()) return WeightMatrix();
+  absl::StatusOr<WeightMatrix> matrix = WeightMatrix::Wrap(
+      tensor.dtype, tensor.shape[0], tensor.shape[1], tensor.data);
+  if (!matrix.ok()) status_ = matrix.status();
+  return matrix.ok() ? *std::move(matrix) : WeightMatrix();
+}
+
+const float* TensorBinder::Plain(const std::string& name) {
+  const PackedTensor tensor = Find(name, TensorUse::kPlain);
+  return status_.ok() ? static_cast<const float*>(tensor.data) : nullptr;
+}
+
+PackedTensor TensorBinder::Find(const std::string& name, TensorUse use) {
+  if (!status_.ok()) return {};
+  const auto spec = specs_.find(name);
+  absl::StatusOr<PackedTensor> tensor = lookup_(name);
+  if (!tensor.ok()) {
+    status_ = tensor.status();
+  } else if (spec == specs_.end() || tensor->use != use ||
+             tensor->shape != spec->second.shape ||
+             !IsType(use, tensor->dtype) || tensor->data == nullptr) {
+    status_ = absl::InvalidArgumentError(absl::StrCat(
+        name, ": packed as ", NameOf(tensor->dtype), " [",
+        absl::StrJoin(tensor->shape, ", "),
+        "], which is not what config.json says; pack the model again"));
+  }
+  return status_.ok() ? *std::move(tensor) : PackedTensor();
+}
+
+}  // namespace lapidary::kernels::text

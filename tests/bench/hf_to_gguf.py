@@ -3,8 +3,8 @@
 
     hf_to_gguf.py HF_DIR OUT.gguf
 
-Text only, and without a vocabulary: llama.cpp then knows ids alone, which is
-all that its benchmarks need. Python's standard library only: matrices are
+Text only, and with a vocabulary of made-up pieces: llama.cpp's server wants one,
+and its clients here send ids. Python's standard library only: matrices are
 copied byte for byte, since both formats keep them row by row; norms and small
 coefficients become f32, as llama.cpp's own converter leaves them. What layers
 with shared keys and values do not have in the folder is written as zeros:
@@ -22,7 +22,7 @@ import struct
 import sys
 
 F32, BF16 = 0, 30  # ggml types
-U32, FLOAT, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9  # GGUF value types
+U32, I32, FLOAT, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9  # GGUF value types
 MOSTLY_BF16 = 32  # general.file_type
 ALIGNMENT = 32
 CHUNK = 1 << 24
@@ -160,6 +160,26 @@ def list_tensors(checkpoint, config):
     return tensors
 
 
+def list_vocabulary(size):
+    """Control tokens and bytes where Gemma has some, then a word for each id."""
+    normal, unknown, control, byte = 1, 2, 3, 6  # llama_token_type
+    pieces = [("<pad>", control), ("</s>", control), ("<s>", control),
+              ("<unk>", unknown)]
+    pieces += [(f"<0x{value:02X}>", byte) for value in range(256)]
+    pieces += [(f"\u2581{i}", normal) for i in range(len(pieces), size)]
+    t = "tokenizer.ggml."
+    return [
+        (t + "model", STRING, "llama"),
+        (t + "tokens", (ARRAY, STRING), [text for text, _ in pieces]),
+        (t + "scores", (ARRAY, FLOAT), [-float(i) for i in range(size)]),
+        (t + "token_type", (ARRAY, I32), [kind for _, kind in pieces]),
+        (t + "padding_token_id", U32, 0),
+        (t + "eos_token_id", U32, 1),
+        (t + "bos_token_id", U32, 2),
+        (t + "unknown_token_id", U32, 3),
+    ]
+
+
 def list_keys(config):
     sparsity = [
         statistics.NormalDist().inv_cdf(p) if p > 0 else float("-inf")
@@ -195,8 +215,7 @@ def list_keys(config):
         (a + "embedding_length_per_layer_input", U32,
          config["hidden_size_per_layer_input"]),
         (a + "activation_sparsity_scale", (ARRAY, FLOAT), sparsity),
-        ("tokenizer.ggml.model", STRING, "none"),
-    ]
+    ] + list_vocabulary(config["vocab_size"])
 
 
 def pack_string(text):
@@ -211,7 +230,7 @@ def pack_value(kind, value):
                 b"".join(pack_value(item, one) for one in value))
     if kind == STRING:
         return pack_string(value)
-    return struct.pack({U32: "<I", FLOAT: "<f", BOOL: "<?"}[kind], value)
+    return struct.pack({U32: "<I", I32: "<i", FLOAT: "<f", BOOL: "<?"}[kind], value)
 
 
 def pad(size):

@@ -8,16 +8,21 @@ all raw figures to --json.
 """
 
 import argparse
+import concurrent.futures
+import http.client
 import json
 import os
 import pathlib
 import statistics
+import socket
 import subprocess
 import sys
+import time
 
 PROMPTS = (512, 1024, 2048)
 TOKENS = 128
 STREAMS, STREAM_PROMPT, STREAM_TOKENS = 16, 32, 64
+SERVED_PROMPT = 128
 CONTEXT, CONTEXT_TOKENS = 4096, 16
 
 
@@ -75,8 +80,14 @@ class Lapidary(Side):
         return {"tokens_per_second": row["tokens_per_second"],
                 "with_prompts": row["whole_tokens_per_second"]}
 
+    def serve(self, dtype):
+        (row,) = self.bench(dtype, f"--streams={STREAMS}",
+                            f"--stream-prompt={SERVED_PROMPT}",
+                            f"--stream-tokens={STREAM_TOKENS}")
+        return {"whole_tokens_per_second": row["whole_tokens_per_second"]}
+
     def memory(self, dtype):
-        ids = ",".join(str(2 + i * 7919 % 262000) for i in range(CONTEXT))
+        ids = ",".join(map(str, made_up_ids(0, CONTEXT)))
         self.run([self.options.lapidary, "run", self.options.work / dtype,
                   f"--ids={ids}", f"--max-tokens={CONTEXT_TOKENS}",
                   "--ignore-eos", f"--threads={self.options.threads}",
@@ -118,9 +129,72 @@ class Llama(Side):
         return {"tokens_per_second": row["speed_tg"],
                 "with_prompts": tokens / (row["t_pp"] + row["t_tg"])}
 
+    def serve(self, quant):
+        with LlamaServer(self, quant) as server:
+            server.complete(0, 4)
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(STREAMS) as clients:
+                produced = sum(clients.map(
+                    lambda i: server.complete(1 + i, STREAM_TOKENS),
+                    range(STREAMS)))
+            seconds = time.monotonic() - began
+        return {"whole_tokens_per_second": produced / seconds}
+
     def memory(self, quant):
         self.bench(quant, "-p", "0", "-n", CONTEXT_TOKENS, "-d", CONTEXT)
         return {"peak_bytes": self.peak_bytes}
+
+
+class LlamaServer:
+    """llama-server with a slot for each client, and requests to it."""
+
+    def __init__(self, side, quant):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [*side.program("llama-server", quant), "--port", self.port,
+                   "-np", STREAMS,
+                   "-c", STREAMS * (SERVED_PROMPT + STREAM_TOKENS),
+                   *side.options.server_flags.split()]
+        command = [str(word) for word in command]
+        print("  " + " ".join(command)[:160], file=sys.stderr)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+
+    def __enter__(self):
+        while self.process.poll() is None:
+            try:
+                if self.ask("GET", "/health")[0] == 200:
+                    return self
+            except ConnectionError:
+                pass
+            time.sleep(0.2)
+        sys.exit(f"llama-server: exit code {self.process.returncode}")
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request(method, path, body and json.dumps(body),
+                           {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+    def complete(self, seed, tokens):
+        """Tokens that it says it has produced."""
+        status, answer = self.ask("POST", "/completion", {
+            "prompt": made_up_ids(seed, SERVED_PROMPT), "n_predict": tokens,
+            "ignore_eos": True, "cache_prompt": False, "temperature": 0})
+        if status != 200:
+            sys.exit(f"llama-server: {status} {answer.decode()}")
+        return json.loads(answer)["tokens_predicted"]
+
+
+def made_up_ids(seed, count):
+    """Ids that are words, the same for each seed."""
+    return [300 + (seed * 104729 + i * 7919) % 261000 for i in range(count)]
 
 
 def list_measures():
@@ -139,6 +213,8 @@ def list_measures():
     measures += [
         ("streams-16", "streams", ("int4",), ("Q4_0",),
          {"tokens_per_second": 5.0, "with_prompts": 5.0}),
+        ("serve-16", "serve", ("int4",), ("Q4_0",),
+         {"whole_tokens_per_second": 5.0}),
         ("memory-4096", "memory", ("int4",), ("Q4_0",), {"peak_bytes": None}),
     ]
     return measures
@@ -169,6 +245,7 @@ def run_measure(measure, sides, rounds):
 
 UNITS = {"tokens_per_second": "tokens/s",
          "with_prompts": "tokens/s, the prompts' time included",
+         "whole_tokens_per_second": "tokens/s of whole requests",
          "peak_bytes": "GB resident at most"}
 
 
@@ -196,6 +273,8 @@ def parse():
                         help="any of " + ", ".join(names))
     parser.add_argument("--batched-flags", default="",
                         help="further flags of llama-batched-bench")
+    parser.add_argument("--server-flags", default="",
+                        help="further flags of llama-server")
     parser.add_argument("--json", type=pathlib.Path,
                         help="file for all raw figures")
     options = parser.parse_args()

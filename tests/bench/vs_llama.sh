@@ -48,7 +48,8 @@ source_of_llama() {
 
 build_llama() {
   local source=$work/llama_cpp_python-$VERSION/vendor/llama.cpp
-  local programs=(llama-bench llama-batched-bench llama-quantize)
+  local programs=(llama-bench llama-batched-bench llama-server
+    llama-quantize)
   local program
   for program in "${programs[@]}"; do
     [[ -x $work/build/bin/$program ]] && continue

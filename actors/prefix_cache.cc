@@ -13,9 +13,15 @@ using Rank = PrefixTree::Rank;
 
 PrefixTree::Tokens BlockOf(const Sequence& sequence, int64_t number) {
   PrefixTree::Tokens tokens;
-  const std::vector<int32_t> ids =
-      sequence.TokensAt(number * kKvPagePositions, kKvPagePositions);
-  std::copy(ids.begin(), ids.end(), tokens.begin());
+  const int64_t first = number * kKvPagePositions;
+  const std::vector<int32_t> ids = sequence.TokensAt(first, kKvPagePositions);
+  std::copy(ids.begin(), ids.end(), tokens.ids.begin());
+  for (int64_t i = 0; i < kKvPagePositions; ++i) {
+    const std::string* digest = sequence.SoftTokenDigest(first + i);
+    if (digest == nullptr) continue;
+    tokens.media.push_back(static_cast<char>(i));
+    tokens.media += *digest;
+  }
   return tokens;
 }
 
@@ -23,8 +29,8 @@ PrefixTree::Tokens BlockOf(const Sequence& sequence, int64_t number) {
 
 PrefixCache::PrefixCache(const kernels::KvLayout& layout, int64_t max_pages)
     : max_pages_(max_pages),
-      tree_({layout.FullLayers(), layout.RingLayers(),
-             layout.WindowBlocks()}) {}
+      tree_({layout.FullLayers(), layout.RingLayers(), layout.WindowBlocks()}) {
+}
 
 bool PrefixCache::TakesPart(const Sequence& sequence) const {
   return max_pages_ > 0 && sequence.request.task == Task::kGenerate &&
@@ -150,14 +156,13 @@ void PrefixCache::AnchorTip(const Path& path) {
   }
 }
 
-void PrefixCache::Plan(const Sequence& sequence, int64_t room,
-                       StepRows* rows) {
+void PrefixCache::Plan(const Sequence& sequence, int64_t room, StepRows* rows) {
   auto it = paths_.find(rows->sequence);
   if (it == paths_.end()) return;
   Path& path = it->second;
   if (!path.held.empty()) starting_.push_back(rows->sequence);
-  const auto end = rows->first_position +
-                   static_cast<int64_t>(rows->token_ids.size());
+  const auto end =
+      rows->first_position + static_cast<int64_t>(rows->token_ids.size());
   const PrefixTree::Costs& costs = tree_.costs();
   tree_.Tick();
   while (path.open && (path.depth + 1) * kKvPagePositions <= end) {
@@ -213,9 +218,8 @@ void PrefixCache::Settle(const StepRowsResult& result) {
   for (BlockHandle handle : it->second) {
     Node* node = tree_.Find(handle);
     if (node == nullptr) continue;
-    tree_.Settle(node, result.status.ok() &&
-                           std::find(lost.begin(), lost.end(), handle) ==
-                               lost.end());
+    tree_.Settle(node, result.status.ok() && std::find(lost.begin(), lost.end(),
+                                                       handle) == lost.end());
   }
   planned_.erase(it);
 }

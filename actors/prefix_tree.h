@@ -1,6 +1,7 @@
 // Which blocks of tokens the stages keep keys and values of: a tree, in which a
-// block's place says all tokens before it. Tokens are compared in full; there
-// is no hash that two prefixes could share.
+// block's place says all tokens before it. Tokens are compared in full, and of
+// soft tokens, of which one block's would be half a megabyte, their SHA-256:
+// there is no hash that somebody could make two prefixes share.
 //
 // A node has two parts, each of so many pages (KvBlock): `full`, which every
 // later position needs, and `window`, which only a sequence needs that goes on
@@ -21,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
@@ -32,7 +34,15 @@ namespace lapidary {
 
 class PrefixTree {
  public:
-  using Tokens = std::array<int32_t, kernels::kKvPagePositions>;
+  struct Tokens {
+    std::array<int32_t, kernels::kKvPagePositions> ids{};
+    // Of each soft token among them, its offset and its digest.
+    std::string media;
+
+    bool operator<(const Tokens& other) const {
+      return std::tie(ids, media) < std::tie(other.ids, other.media);
+    }
+  };
 
   // Pages of a node's parts, and how many windows a position needs.
   struct Costs {
@@ -47,7 +57,7 @@ class PrefixTree {
     BlockHandle handle = 0;  // 0: the root
     Node* parent = nullptr;
     int64_t depth = 0;  // blocks up to its end
-    Tokens tokens{};
+    Tokens tokens;
     std::map<Tokens, std::unique_ptr<Node>> children;
     Part full = Part::kNone;
     Part window = Part::kNone;

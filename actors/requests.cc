@@ -216,8 +216,7 @@ absl::StatusOr<Encoded> CheckGenerate(const ServedModel& model,
   }
   if (request.has_top_logprobs()) submit.top_logprobs = request.top_logprobs();
   submit.time_limit_ns = int64_t{request.time_limit_ms()} * 1000000;
-  // Kept blocks are found by token ids, which say nothing of an image.
-  submit.no_prefix_cache = request.no_prefix_cache() || !encoded.media.empty();
+  submit.no_prefix_cache = request.no_prefix_cache();
   return encoded;
 }
 
@@ -259,7 +258,6 @@ absl::StatusOr<Encoded> CheckScore(const ServedModel& model,
   encoded.submit.priority = *priority;
   encoded.submit.tokens = std::move(*ids);
   encoded.media = std::move(prompt->media);
-  encoded.submit.no_prefix_cache = !encoded.media.empty();
   encoded.submit.top_logprobs = request.top_logprobs();
   encoded.continuation_tokens = static_cast<int32_t>(continuation.size());
   return encoded;

@@ -1,6 +1,9 @@
 #include "actors/sequence.h"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -30,9 +33,13 @@ kernels::Tensor SliceRows(const kernels::Tensor& rows, int64_t first,
                          std::move(owner));
 }
 
-}  // namespace
-
-namespace {
+std::string Sha256(const float* row, int64_t count) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int size = 0;
+  EVP_Digest(row, count * sizeof(float), digest.data(), &size, EVP_sha256(),
+             nullptr);
+  return {digest.begin(), digest.begin() + size};
+}
 
 Submit WithoutSoftTokens(Submit submit) {
   submit.soft_tokens.clear();
@@ -47,7 +54,15 @@ Sequence::Sequence(const Submit& submit, ClientActor from, Time now)
       tokens_(submit.tokens),
       soft_tokens_(submit.soft_tokens),
       arrived_(now - std::chrono::nanoseconds(submit.age_ns)),
-      last_step_(now) {}
+      last_step_(now) {
+  if (request.no_prefix_cache || request.task != Task::kGenerate) return;
+  for (const SoftTokens& soft : soft_tokens_) {
+    for (int64_t row = 0; row < soft.rows.dim(0); ++row) {
+      digests_[soft.first_position + row] = Sha256(
+          soft.rows.data<float>() + row * soft.rows.dim(1), soft.rows.dim(1));
+    }
+  }
+}
 
 int64_t Sequence::max_positions() const {
   // The last token, drawn or scored, is never run.
@@ -73,6 +88,11 @@ int32_t Sequence::completion_tokens() const {
 
 std::vector<int32_t> Sequence::TokensAt(int64_t first, int64_t count) const {
   return {tokens_.begin() + first, tokens_.begin() + first + count};
+}
+
+const std::string* Sequence::SoftTokenDigest(int64_t position) const {
+  const auto it = digests_.find(position);
+  return it == digests_.end() ? nullptr : &it->second;
 }
 
 int64_t Sequence::RowsToFetch(int64_t window) const {
@@ -129,7 +149,10 @@ StepRows Sequence::Take(int64_t rows, Time now) {
   step.ple_rows = SliceRows(window.rows, computed_ - window.first, rows);
   DropWindowsBefore(end);
   for (const SoftTokens& soft : soft_tokens_) {
-    if (soft.first_position < end) step.soft_tokens.push_back(soft);
+    if (soft.first_position < end &&
+        soft.first_position + soft.rows.dim(0) > computed_) {
+      step.soft_tokens.push_back(soft);
+    }
   }
   if (!known_to_stage_) {
     step.start = SequenceStart{max_positions(), request.sampling, 0, prefix_,

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "actors/batch_planner.h"
@@ -35,6 +37,9 @@ class Sequence {
   int32_t completion_tokens() const;
   // Tokens [first, first + count) of the history.
   std::vector<int32_t> TokensAt(int64_t first, int64_t count) const;
+  // SHA-256 of the row that stands for the token at `position`; null where it
+  // is the token's own.
+  const std::string* SoftTokenDigest(int64_t position) const;
 
   // PLE rows: of which positions they are to be asked for next, at most
   // `window` of them (none while enough have been asked for), and how many are
@@ -83,7 +88,8 @@ class Sequence {
   void DropWindowsBefore(int64_t position);
 
   std::vector<int32_t> tokens_;
-  std::vector<SoftTokens> soft_tokens_;  // of rows that are yet to be run
+  std::vector<SoftTokens> soft_tokens_;     // of rows that are yet to be run
+  std::map<int64_t, std::string> digests_;  // of all soft tokens, by position
   int64_t computed_ = 0;
   int64_t fetched_to_ = 0;
   int64_t in_step_ = 0;  // rows

@@ -234,6 +234,10 @@ void SequencerState::TakeStep(const StepResult& result) {
     prefixes_->Settle(rows);
     Sequence* sequence = Find(rows.sequence);
     if (sequence == nullptr) continue;  // it ended meanwhile
+    if (rows.missing_block != 0 && sequence->reused_positions() > 0) {
+      BeginAnew(*sequence, rows.missing_block);
+      continue;
+    }
     sequence->StepDone(result.compute_ns, Now());
     if (TakeResult(*sequence, rows) && rows.sampled.has_value()) {
       drawn.push_back(rows.sequence);
@@ -246,10 +250,6 @@ void SequencerState::TakeStep(const StepResult& result) {
 bool SequencerState::TakeResult(Sequence& sequence,
                                 const StepRowsResult& result) {
   const SequenceId id = result.sequence;
-  if (result.missing_block != 0 && sequence.reused_positions() > 0) {
-    BeginAnew(sequence, result.missing_block);
-    return false;
-  }
   if (!result.status.ok()) {
     End(id, EndReason::kFailed, result.status);
     return false;

@@ -105,7 +105,7 @@ class SequencerState {
 
   void SendStep();
   void TakeStep(const StepResult& result);
-  // False: the sequence has ended, or waits again.
+  // False: the sequence has ended.
   bool TakeResult(Sequence& sequence, const StepRowsResult& result);
   void StageLost(const std::string& reason);
 

@@ -151,6 +151,13 @@ cc_library(
     linkopts = ["-lcurl"],
 )
 
+# OpenSSL's hashes; gRPC depends on it.
+cc_library(
+    name = "crypto",
+    defines = _PACKAGES,
+    linkopts = ["-lcrypto"],
+)
+
 cc_library(
     name = "xxhash",
     defines = _PACKAGES,

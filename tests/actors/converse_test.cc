@@ -263,6 +263,7 @@ TEST(ConverseTest, ContextThatIsFull_ForgetsTheFirstTurns) {
   const Served served;
   Talk talk(served);
   int answered = 0;
+  int prompt = 0;  // of the turn before
   while (talk.done.forgotten_turns() == 0 && answered < 40) {
     v1::Part part;
     part.mutable_audio()->set_data(Medium("candle_en.wav"));
@@ -271,6 +272,12 @@ TEST(ConverseTest, ContextThatIsFull_ForgetsTheFirstTurns) {
     talk.EndOfTurn();
     ASSERT_TRUE(talk.ReadTurn()) << talk.Finish().error_message();
     ++answered;
+    const v1::Usage& usage = talk.done.final().usage();
+    if (talk.done.forgotten_turns() == 0) {
+      // Keys and values of all turns before, their sounds among them.
+      EXPECT_GE(usage.cached_prompt_tokens(), prompt / 64 * 64);
+    }
+    prompt = usage.prompt_tokens();
   }
   EXPECT_GT(answered, 3);
   EXPECT_GT(talk.done.forgotten_turns(), 0);

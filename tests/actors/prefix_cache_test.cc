@@ -41,7 +41,14 @@ class Bench {
   Bench(int64_t total, int64_t max_pages)
       : total_(total), cache_(Layout(), max_pages) {}
 
+  static kernels::Tensor Rows(int64_t rows) {
+    return kernels::Tensor(kernels::DType::kF32, {rows, 1, 1},
+                           kernels::AlignedBuffer::Make(rows * 4));
+  }
+
   PrefixCache& cache() { return cache_; }
+
+  std::vector<SoftTokens> soft_tokens;  // of prompts that start from now on
 
   // Null: it must wait.
   Sequence* Start(SequenceId id, const Ids& prompt, bool no_cache = false,
@@ -52,6 +59,7 @@ class Bench {
     submit.tokens = prompt;
     submit.max_tokens = 100;
     submit.no_prefix_cache = no_cache;
+    submit.soft_tokens = soft_tokens;
     auto sequence = std::make_unique<Sequence>(submit, ClientActor(), Now());
     sequence->pages = Layout().PagesFor(sequence->max_positions());
     if (!cache_.Admit(*sequence, total_ - reserved_ - sequence->pages)) {
@@ -95,8 +103,8 @@ class Bench {
           result.not_kept.push_back(block.handle);
           continue;
         }
-        const Ids history = running_.at(rows.sequence)
-                                ->TokensAt(0, (block.number + 1) * 64);
+        const Ids history =
+            running_.at(rows.sequence)->TokensAt(0, (block.number + 1) * 64);
         auto [it, fresh] = kept_.insert({block.handle, {history, true}});
         EXPECT_TRUE(fresh || !it->second.window);  // nothing is kept twice
         EXPECT_EQ(it->second.history, history);
@@ -111,8 +119,8 @@ class Bench {
   void Prefill(SequenceId id) {
     Sequence& sequence = *running_.at(id);
     while (sequence.computed() < sequence.known_positions()) {
-      Run({{id, std::min<int64_t>(150, sequence.known_positions() -
-                                           sequence.computed())}});
+      Run({{id, std::min<int64_t>(
+                    150, sequence.known_positions() - sequence.computed())}});
     }
   }
 
@@ -145,11 +153,6 @@ class Bench {
   };
 
   static Sequence::Time Now() { return Sequence::Time(); }
-
-  static kernels::Tensor Rows(int64_t rows) {
-    return kernels::Tensor(kernels::DType::kF32, {rows, 1, 1},
-                           kernels::AlignedBuffer::Make(rows * 4));
-  }
 
   // All of its blocks are kept, are those of its tokens, and the last have
   // their windows.
@@ -216,6 +219,43 @@ TEST(PrefixCacheTest, OnlyWholeEqualBlocksAreReused) {
   other[100] = 5;
   EXPECT_EQ(bench.Serve(2, other), 64);
   EXPECT_EQ(bench.Serve(3, Prompt({2, 3}, 10)), 0);
+}
+
+// `rows` rows of one number, from `position` on.
+SoftTokens Picture(int32_t position, int64_t rows, float number) {
+  auto values = std::make_shared<const std::vector<float>>(rows * 8, number);
+  return {position, kernels::Tensor(kernels::DType::kF32, {rows, 8},
+                                    values->data(), values)};
+}
+
+TEST(PrefixCacheTest, SoftTokensAreComparedByWhatTheyAre) {
+  Bench bench(1000, 500);
+  const Ids prompt = Prompt({1, 2, 3, 4}, 10);
+  bench.soft_tokens = {Picture(70, 100, 0.5f)};
+  EXPECT_EQ(bench.Serve(1, prompt), 0);
+  bench.soft_tokens = {Picture(70, 100, 0.5f)};
+  EXPECT_EQ(bench.Serve(2, prompt), 4 * 64);
+  bench.soft_tokens = {Picture(70, 100, 0.25f)};
+  EXPECT_EQ(bench.Serve(3, prompt), 64);
+  // The same ones a place later; in two parts; and none at all.
+  bench.soft_tokens = {Picture(71, 100, 0.5f)};
+  EXPECT_EQ(bench.Serve(4, prompt), 64);
+  bench.soft_tokens = {Picture(70, 60, 0.5f), Picture(130, 40, 0.5f)};
+  EXPECT_EQ(bench.Serve(5, prompt), 4 * 64);
+  bench.soft_tokens.clear();
+  EXPECT_EQ(bench.Serve(6, prompt), 64);
+}
+
+TEST(PrefixCacheTest, ASequenceThatBeginsAnewHasItsSoftTokensStill) {
+  Bench bench(1000, 500);
+  bench.soft_tokens = {Picture(10, 100, 0.5f)};
+  const Ids prompt = Prompt({1, 2, 3}, 10);
+  EXPECT_EQ(bench.Serve(1, prompt), 0);
+  Sequence* again = bench.Start(2, prompt);
+  ASSERT_EQ(again->computed(), 3 * 64);
+  again->BeginAnew();
+  again->RowsArrived(0, Bench::Rows(64), {});
+  EXPECT_EQ(again->Take(64, {}).soft_tokens.size(), 1u);
 }
 
 TEST(PrefixCacheTest, ScoringAndRequestsThatSayNo_NeitherTakeNorLeave) {

@@ -151,12 +151,26 @@ TEST(VisionTest, AnswersDoNotDependOnTheCompany) {
   EXPECT_GT(vision.cache_hits(), vision.images());
 }
 
-TEST(VisionTest, PromptsThatDifferInTheirImageAlone_ShareNothing) {
-  NodeOptions options = NanoOptions();
-  const Served served(options);
-  EXPECT_EQ(What(*served.stub, Picture("owl.png")), "owl");
-  EXPECT_EQ(What(*served.stub, Picture("key.png")), "key");
-  EXPECT_EQ(What(*served.stub, Picture("owl.png")), "owl");
+TEST(VisionTest, PromptsThatDifferInTheirImageAlone_ShareWhatIsBeforeIt) {
+  const Served served(NanoOptions(kernels::DType::kInt4));
+  const auto ask = [&served](const std::string& file) {
+    Answer answer = Generate(
+        *served.stub,
+        AskImages(std::vector<std::string>(6, Picture(file)), "What is this?"));
+    EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+    return answer;
+  };
+  const Answer owl = ask("owl.png");
+  EXPECT_EQ(owl.final.usage().cached_prompt_tokens(), 0);
+  const Answer key = ask("key.png");
+  EXPECT_NE(key.tokens[0].logprob(), owl.tokens[0].logprob());
+  EXPECT_EQ(key.final.usage().cached_prompt_tokens(), 0);
+  const Answer again = ask("owl.png");
+  EXPECT_GE(again.final.usage().cached_prompt_tokens(), 64);
+  ASSERT_EQ(again.ids(), owl.ids());
+  for (size_t t = 0; t < owl.tokens.size(); ++t) {
+    EXPECT_EQ(again.tokens[t].logprob(), owl.tokens[t].logprob());
+  }
 }
 
 TEST(VisionTest, LazyTower_IsLoadedForAnImage_AndUnloadedWhenIdle) {

@@ -99,6 +99,14 @@ struct Submit {
   std::vector<SoftTokens> soft_tokens;
   // Only asks whether it would be taken now: before its media are encoded.
   bool only_asks = false;
+  // The beginning of a prompt whose rest is still being made. What is here is
+  // prefilled, and nothing is drawn. Submits of the same sequence follow, each
+  // with all tokens so far and the soft tokens of the new ones; the last is not
+  // open, has them all, and its client gets the answer. An open one is taken
+  // only where it needs not wait, and its sampling is the whole request's.
+  bool open = false;
+  // Of an open one: positions that the whole may come to have.
+  int32_t reserve_positions = 0;
 };
 
 // Accepted::retry_after_ns of a request that will never be taken as it is.

@@ -79,6 +79,8 @@ void Put(const Submit& in, pb::Submit* out, Tensors& tensors) {
   out->set_no_prefix_cache(in.no_prefix_cache);
   Put(in.soft_tokens, out->mutable_soft_tokens(), tensors);
   out->set_only_asks(in.only_asks);
+  out->set_open(in.open);
+  out->set_reserve_positions(in.reserve_positions);
 }
 
 bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
@@ -94,6 +96,8 @@ bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
   out->min_tokens = in.min_tokens();
   out->no_prefix_cache = in.no_prefix_cache();
   out->only_asks = in.only_asks();
+  out->open = in.open();
+  out->reserve_positions = in.reserve_positions();
   return GetTask(in.task(), &out->task) &&
          GetPriority(in.priority(), &out->priority) &&
          Get(in.soft_tokens(), tensors, &out->soft_tokens);

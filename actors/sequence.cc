@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/attention/kv_cache.h"
 
 namespace lapidary {
@@ -41,6 +42,20 @@ std::string Sha256(const float* row, int64_t count) {
   return {digest.begin(), digest.begin() + size};
 }
 
+// Those of positions from `first` on; none: rows is empty.
+SoftTokens From(int64_t first, const SoftTokens& soft) {
+  const int64_t skipped =
+      std::clamp<int64_t>(first - soft.first_position, 0, soft.rows.dim(0));
+  if (skipped == 0) return soft;
+  if (skipped == soft.rows.dim(0)) return {};
+  const int64_t width = soft.rows.dim(1);
+  return {
+      static_cast<int32_t>(first),
+      kernels::Tensor(soft.rows.dtype(), {soft.rows.dim(0) - skipped, width},
+                      soft.rows.data<float>() + skipped * width,
+                      std::make_shared<const kernels::Tensor>(soft.rows))};
+}
+
 Submit WithoutSoftTokens(Submit submit) {
   submit.soft_tokens.clear();
   return submit;
@@ -55,16 +70,58 @@ Sequence::Sequence(const Submit& submit, ClientActor from, Time now)
       soft_tokens_(submit.soft_tokens),
       arrived_(now - std::chrono::nanoseconds(submit.age_ns)),
       last_step_(now) {
+  for (const SoftTokens& soft : soft_tokens_) AddDigests(soft);
+}
+
+void Sequence::AddDigests(const SoftTokens& soft) {
   if (request.no_prefix_cache || request.task != Task::kGenerate) return;
-  for (const SoftTokens& soft : soft_tokens_) {
-    for (int64_t row = 0; row < soft.rows.dim(0); ++row) {
-      digests_[soft.first_position + row] = Sha256(
-          soft.rows.data<float>() + row * soft.rows.dim(1), soft.rows.dim(1));
-    }
+  const int64_t width = soft.rows.dim(1);
+  for (int64_t row = 0; row < soft.rows.dim(0); ++row) {
+    digests_[soft.first_position + row] =
+        Sha256(soft.rows.data<float>() + row * width, width);
   }
 }
 
+absl::Status Sequence::GoOn(const Submit& submit, ClientActor from, Time now) {
+  const auto before = static_cast<int64_t>(tokens_.size());
+  const auto after = static_cast<int64_t>(submit.tokens.size());
+  if (after < before + (submit.open ? 0 : 1) ||
+      !std::equal(tokens_.begin(), tokens_.end(), submit.tokens.begin())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("a prompt of ", after, " tokens does not go on from the ",
+                     before, " that have been prefilled"));
+  }
+  const int64_t reserved = max_positions();
+  if (after + submit.max_tokens - 1 > reserved) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "a prompt of ", after, " tokens and an answer of ", submit.max_tokens,
+        " do not fit the ", reserved, " positions that were reserved"));
+  }
+  request = WithoutSoftTokens(submit);
+  request.reserve_positions = static_cast<int32_t>(reserved);
+  client = std::move(from);
+  tokens_ = submit.tokens;
+  for (const SoftTokens& given : submit.soft_tokens) {
+    SoftTokens soft = From(before, given);
+    if (soft.rows.empty()) continue;
+    AddDigests(soft);
+    soft_tokens_.push_back(std::move(soft));
+  }
+  if (!request.open) BeginToCount(now);
+  return absl::OkStatus();
+}
+
+// What happened while it was open is nothing that its client has waited for.
+void Sequence::BeginToCount(Time now) {
+  ahead_positions_ = computed_ + in_step_;
+  arrived_ = now - std::chrono::nanoseconds(request.age_ns);
+  first_step_.reset();
+  steps_ = 0;
+  steps_ns_ = ple_wait_ns_ = 0;
+}
+
 int64_t Sequence::max_positions() const {
+  if (request.reserve_positions > 0) return request.reserve_positions;
   // The last token, drawn or scored, is never run.
   return static_cast<int64_t>(request.tokens.size()) + request.max_tokens - 1;
 }
@@ -165,7 +222,7 @@ StepRows Sequence::Take(int64_t rows, Time now) {
     step.top_logprobs = std::max(request.top_logprobs, 0);
   } else {
     step.is_prompt = !decoding();
-    step.sample = end == known_positions();
+    step.sample = end == known_positions() && !request.open;
   }
   in_step_ = rows;
   if (!decoding()) served += rows * RowCharge(request.priority);
@@ -223,7 +280,7 @@ void Sequence::NoteIfStarved(Time now) {
 
 SequenceTimings Sequence::Timings() const {
   SequenceTimings timings;
-  if (steps_ == 0) return timings;
+  if (steps_ == 0 || !first_step_.has_value()) return timings;
   timings.queue = Nanoseconds(*first_step_ - arrived_);
   const Time prefilled = first_token_.value_or(last_step_);
   timings.prefill = Nanoseconds(prefilled - *first_step_);

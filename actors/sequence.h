@@ -3,6 +3,7 @@
 #ifndef LAPIDARY_ACTORS_SEQUENCE_H_
 #define LAPIDARY_ACTORS_SEQUENCE_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "actors/batch_planner.h"
 #include "actors/messages.h"
 
@@ -22,8 +24,8 @@ class Sequence {
 
   Sequence(const Submit& submit, ClientActor from, Time now);
 
-  const Submit request;  // without its soft tokens
-  const ClientActor client;
+  Submit request;  // without its soft tokens; only GoOn changes it
+  ClientActor client;
 
   // Positions that it may come to hold keys and values of.
   int64_t max_positions() const;
@@ -35,6 +37,14 @@ class Sequence {
   bool decoding() const;
   bool finished_scoring() const;
   int32_t completion_tokens() const;
+  // The prompt of an open one goes on, or is whole. Soft tokens of positions
+  // that it has already are taken to be those that it has.
+  //
+  // Errors: FAILED_PRECONDITION for a prompt that begins with other tokens, or
+  // that is whole without any more; OUT_OF_RANGE where it does not fit the
+  // positions that were reserved. The sequence is then as it was.
+  absl::Status GoOn(const Submit& submit, ClientActor from, Time now);
+
   // Tokens [first, first + count) of the history.
   std::vector<int32_t> TokensAt(int64_t first, int64_t count) const;
   // SHA-256 of the row that stands for the token at `position`; null where it
@@ -66,6 +76,10 @@ class Sequence {
   void BeginWith(std::vector<BlockHandle> prefix);
   Time arrived() const { return arrived_; }
   int64_t reused_positions() const { return reused_positions_; }
+  // Positions whose keys and values were there when the whole request came.
+  int64_t earlier_positions() const {
+    return std::max(reused_positions_, ahead_positions_);
+  }
   // The stage had no such blocks: as if it had never been in a step. It never
   // begins with a prefix again.
   void BeginAnew();
@@ -84,6 +98,8 @@ class Sequence {
     kernels::Tensor rows;
   };
 
+  void AddDigests(const SoftTokens& soft);
+  void BeginToCount(Time now);
   void NoteIfStarved(Time now);
   void DropWindowsBefore(int64_t position);
 
@@ -96,6 +112,7 @@ class Sequence {
   bool known_to_stage_ = false;
   std::vector<BlockHandle> prefix_;
   int64_t reused_positions_ = 0;
+  int64_t ahead_positions_ = 0;  // that were run while it was open
   bool begun_anew_ = false;
   std::deque<Window> windows_;
 

@@ -294,11 +294,7 @@ void SequencerState::BeginAnew(Sequence& sequence, BlockHandle missing) {
 
 // --- Out --------------------------------------------------------------------
 
-void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
-  auto it = sequences_.find(id);
-  if (it == sequences_.end()) return;
-  const Sequence& sequence = *it->second;
-  const bool finished = status.ok();
+void SequencerState::CountEnd(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
       ++counters_.completed;
@@ -310,6 +306,14 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
     default:
       ++counters_.failed;
   }
+}
+
+void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
+  auto it = sequences_.find(id);
+  if (it == sequences_.end()) return;
+  const Sequence& sequence = *it->second;
+  const bool finished = status.ok();
+  if (!sequence.request.open) CountEnd(status);
   counters_.prompt_tokens +=
       std::min<int64_t>(sequence.computed(), sequence.request.tokens.size());
   Ended ended;
@@ -319,7 +323,7 @@ void SequencerState::End(SequenceId id, EndReason reason, absl::Status status) {
   ended.prompt_tokens = static_cast<int32_t>(sequence.request.tokens.size());
   ended.completion_tokens = sequence.completion_tokens();
   ended.cached_prompt_tokens =
-      static_cast<int32_t>(sequence.reused_positions());
+      static_cast<int32_t>(sequence.earlier_positions());
   ended.timings = sequence.Timings();
   self_->demonitor(sequence.client.address());
   self_->send(sequence.client, std::move(ended));

@@ -94,6 +94,11 @@ class SequencerState {
   Inside LookInside(const Sequence& sequence) const;
   Refusal CheckDoor(const Sequence& sequence);
   void CountRefusal(RefusalReason reason);
+  void CountEnd(const absl::Status& status);
+  // Of an open sequence.
+  Accepted GoOn(Sequence& sequence, const Submit& submit, ClientActor client);
+  // Whether a prompt that is still being made may take a place.
+  absl::Status CheckRoomAhead(const Sequence& sequence) const;
 
   void FetchPromptRows(Sequence& sequence, int64_t window);
   void FetchTokenRows(const std::vector<SequenceId>& ids);

@@ -119,6 +119,10 @@ absl::Status CheckSoftTokens(const Submit& submit) {
 Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
   const absl::Status soft_tokens = CheckSoftTokens(submit);
   if (!soft_tokens.ok()) return {soft_tokens, kNeverRetry};
+  Sequence* const known = Find(submit.sequence);
+  if (known != nullptr && known->request.open && !submit.only_asks) {
+    return GoOn(*known, submit, std::move(client));
+  }
   auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
   sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
   const Refusal door = CheckDoor(*sequence);
@@ -127,7 +131,12 @@ Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
     return {door.status, door.retry_after_ns};
   }
   if (submit.only_asks) return {};
-  ++counters_.accepted;
+  if (submit.open) {
+    const absl::Status room = CheckRoomAhead(*sequence);
+    if (!room.ok()) return {room, kNeverRetry};
+  } else {
+    ++counters_.accepted;
+  }
   const SequenceId id = submit.sequence;
   self_->monitor(sequence->client);
   WatchDeadline(*sequence);
@@ -137,6 +146,36 @@ Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
   if (entered.finished_scoring()) End(id, EndReason::kScored, {});
   Advance();
   return {};
+}
+
+Accepted SequencerState::GoOn(Sequence& sequence, const Submit& submit,
+                              ClientActor client) {
+  const caf::actor_addr before = sequence.client.address();
+  const absl::Status status = sequence.GoOn(submit, std::move(client), Now());
+  if (!status.ok()) return {status, kNeverRetry};
+  self_->demonitor(before);
+  self_->monitor(sequence.client);
+  if (!submit.open) {
+    ++counters_.accepted;
+    WatchDeadline(sequence);
+  }
+  Advance();
+  return {};
+}
+
+// Whoever speaks holds pages and a place for as long as he speaks: others who
+// have all of their prompt come first, and half of the places stay theirs.
+absl::Status SequencerState::CheckRoomAhead(const Sequence& sequence) const {
+  const auto open = std::count_if(
+      running_.begin(), running_.end(),
+      [this](SequenceId id) { return sequences_.at(id)->request.open; });
+  if (waiting_.empty() && 2 * (open + 1) <= config_.max_running &&
+      static_cast<int>(running_.size()) < config_.max_running &&
+      pages_reserved_ + sequence.pages <= gauges_.pages_total) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      "there is no room to prefill a prompt before it is whole");
 }
 
 void SequencerState::Admit() {

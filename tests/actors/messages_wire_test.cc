@@ -67,6 +67,8 @@ Submit MakeSubmit() {
   submit.no_prefix_cache = true;
   submit.soft_tokens = {{3, MakeTensor(1, 50)}, {7, MakeTensor(2, 60)}};
   submit.only_asks = true;
+  submit.open = true;
+  submit.reserve_positions = 300;
   return submit;
 }
 

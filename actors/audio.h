@@ -110,6 +110,8 @@ class AudioActorState {
     SoundEncoding encoding;
     Loudness loudness;
     int64_t compute_ns = 0;
+    bool wants_rows = false;
+    int64_t rows_told = 0;
     // A chunk that has been taken and is answered when there is room; or the
     // end, when all is encoded.
     std::optional<caf::typed_response_promise<SoundTaken>> taken;
@@ -139,7 +141,8 @@ class AudioActorState {
   void FinishFirst(const absl::StatusOr<kernels::Tensor>& rows);
 
   // --- Live sounds
-  SoundTaken Taken(const Live& live) const;
+  // With the rows that are due (OpenSound::wants_rows).
+  SoundTaken Taken(Live& live) const;
   void AdvanceLive(SoundId id, Live& live);
   void Fail(SoundId id, const absl::Status& status);
   void Remove(SoundId id);

@@ -9,13 +9,17 @@
 
 namespace lapidary {
 
-SoundTaken AudioActorState::Taken(const Live& live) const {
+SoundTaken AudioActorState::Taken(Live& live) const {
   SoundTaken taken;
   taken.samples = live.encoding.samples();
   taken.waiting_samples = live.encoding.waiting_samples();
   taken.tokens = live.encoding.tokens();
   taken.compute_ns = live.compute_ns;
   taken.loud_to = live.loudness.loud_to();
+  if (live.wants_rows) {
+    taken.rows = live.encoding.FirstWindowFrom(live.rows_told);
+    if (!taken.rows.empty()) live.rows_told += taken.rows.dim(0);
+  }
   return taken;
 }
 
@@ -42,6 +46,7 @@ caf::result<SoundTaken> AudioActorState::TakeLive(const OpenSound& open) {
     taken.status = absl::InternalError("two live sounds of one number");
     return taken;
   }
+  at->second.wants_rows = open.wants_rows;
   self_->monitor(client);
   Post();
   return taken;

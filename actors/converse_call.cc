@@ -191,6 +191,8 @@ void ConverseCallState::TakeStart(const v1::ConverseStart& start) {
                         600000);
     idle_ = std::chrono::milliseconds(start.idle_timeout_ms());
   }
+  early_prefill_ = start.early_prefill();
+  omit_padding_ = start.omit_padding();
   endpointing_ = start.has_endpointing();
   if (status.ok() && endpointing_) {
     const v1::Endpointing& ends = start.endpointing();
@@ -255,7 +257,7 @@ void ConverseCallState::EndTurn() {
 
 void ConverseCallState::Answer() {
   phase_ = Phase::kAnswering;
-  CallRequest call{conversation_.RequestFor(turn_), deadline_};
+  CallRequest call{conversation_.RequestFor(turn_), deadline_, ahead_.Finish()};
   answer_ = self_->spawn<caf::linked>(
       StreamCall, context_, std::move(call),
       std::make_shared<TurnSink>(ConverseActor(self_), turn_number_));
@@ -371,6 +373,7 @@ void ConverseCallState::TakeCredit(int32_t messages) {
 }
 
 void ConverseCallState::Release() {
+  ahead_.Drop();
   if (cancelled_ != nullptr) *cancelled_ = true;
   if (sound_ != 0) self_->send(audio_, DropSound{std::exchange(sound_, 0)});
   if (answer_ != nullptr) {
@@ -404,6 +407,8 @@ ConverseActor::behavior_type ConverseCall(
       [self](const ClientMessage& message) {
         self->state.TakeMessage(message);
       },
+      [self](const Progress&) {},  // of what is prefilled: there is none
+      [self](const Ended& ended) { self->state.TakeEnded(ended); },
       [self](const ClientDone&) { self->state.TakeClientDone(); },
       [self](const Start&) { self->state.Open(); },
       [self](const TurnMessage& message) {

@@ -19,34 +19,19 @@
 #include <string>
 
 #include "actors/conversation.h"
+#include "actors/converse_messages.h"
 #include "actors/converse_stream.h"
 #include "actors/messages.h"
 #include "actors/messages_audio.h"
+#include "actors/prefill_ahead.h"
 #include "actors/stream_call.h"
 
 namespace lapidary {
 
-// From the call that answers a turn: a GenerateResponse, and its end.
-struct TurnMessage {
-  uint64_t turn = 0;
-  std::string response;  // serialized
-};
-struct TurnEnded {
-  uint64_t turn = 0;
-  absl::Status status;
-  int64_t retry_after_ns = 0;  // as in Accepted
-};
-
-// Looks whether the client has been silent for too long.
-struct SilenceCheck {};
-
-using ConverseActor = CallActor::extend_with<ReaderActor>::extend<
-    caf::reacts_to<Start>, caf::reacts_to<TurnMessage>,
-    caf::reacts_to<TurnEnded>, caf::reacts_to<SilenceCheck>>;
-
 class ConverseCallState {
  public:
-  explicit ConverseCallState(ConverseActor::pointer self) : self_(self) {}
+  explicit ConverseCallState(ConverseActor::pointer self)
+      : self_(self), ahead_(self) {}
   // A call whose actor is lost must end as well.
   ~ConverseCallState();
 
@@ -61,6 +46,8 @@ class ConverseCallState {
   void TakeCredit(int32_t messages);
   void TakeDisconnected();
   void CheckSilence();
+  // Of a turn that is prefilled before it ends.
+  void TakeEnded(const Ended& ended) { ahead_.TakeEnded(ended); }
 
  private:
   using Time = std::chrono::steady_clock::time_point;
@@ -77,6 +64,9 @@ class ConverseCallState {
   void TakePcm(const std::string& pcm);
   void OpenSoundThen(std::shared_ptr<const std::string> pcm);
   void PushPcm(std::shared_ptr<const std::string> pcm);
+  void BeginAhead();
+  // What stands for a sound in the prompt.
+  kernels::Tensor RowsOf(const LiveSound& live) const;
   void TakeSoundTaken(const SoundTaken& taken);
   void TakePart(const v1::Part& part);
   void EncodePart(const v1::Part& part);
@@ -112,6 +102,8 @@ class ConverseCallState {
   bool endpointing_ = false;
   int64_t silence_samples_ = 0;
   double loud_db_ = -45;
+  bool early_prefill_ = false;
+  bool omit_padding_ = false;
   Conversation conversation_;
 
   Phase phase_ = Phase::kStart;
@@ -125,6 +117,7 @@ class ConverseCallState {
   SoundTaken taken_;    // of it
   SoundTaken earlier_;  // sums of the turn's sounds before it
   SoundTaken told_;     // in the last progress
+  PrefillAhead ahead_;
   StreamCallActor answer_;
   Time ended_at_, encoded_at_;
   std::optional<Time> first_token_at_;
@@ -144,9 +137,5 @@ ConverseActor::behavior_type ConverseCall(
     std::shared_ptr<ConverseStream> stream);
 
 }  // namespace lapidary
-
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::TurnMessage)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::TurnEnded)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SilenceCheck)
 
 #endif  // LAPIDARY_ACTORS_CONVERSE_CALL_H_

@@ -1,4 +1,5 @@
 // What a turn of a conversation is made of: sound as it comes, and other parts.
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,17 +44,57 @@ void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
                   audio_ = caf::actor_cast<AudioActor>(actor);
                   sound_ = context_->next_sequence++;
                   self_
-                      ->request(audio_, caf::infinite,
-                                OpenSound{sound_, format_, loud_db_})
+                      ->request(
+                          audio_, caf::infinite,
+                          OpenSound{sound_, format_, loud_db_, early_prefill_})
                       .then(ForThisTurn<SoundTaken>(
                                 [this, pcm](const SoundTaken& opened) {
-                                  if (opened.status.ok()) return PushPcm(pcm);
-                                  sound_ = 0;
-                                  End(opened.status);
+                                  if (!opened.status.ok()) {
+                                    sound_ = 0;
+                                    return End(opened.status);
+                                  }
+                                  if (early_prefill_) BeginAhead();
+                                  PushPcm(pcm);
                                 }),
                             lost);
                 }),
             lost);
+}
+
+void ConverseCallState::BeginAhead() {
+  const ModelConfig& config = context_->model->config;
+  const int64_t rows = config.sound_rows();
+  const int64_t hidden = config.text.hidden_size;
+  auto buffer = kernels::AlignedBuffer::Make(rows * hidden * sizeof(float));
+  if (buffer == nullptr) return;
+  std::memset(buffer->data(), 0, buffer->size());
+  ConverseTurn turn = turn_;
+  turn.AddMedium(
+      MediumKind::kSound,
+      kernels::Tensor(kernels::DType::kF32, {rows, hidden}, std::move(buffer)));
+  ahead_.Begin(context_, conversation_.RequestFor(turn));
+}
+
+// Hugging Face fills every sound up with padding rows; so is the prompt here,
+// unless the client wants it short.
+kernels::Tensor ConverseCallState::RowsOf(const LiveSound& live) const {
+  const ModelConfig& config = context_->model->config;
+  const int64_t whole = config.sound_rows();
+  const int64_t heard = live.taken.tokens;
+  const int64_t ends = whole - config.audio_soft_tokens_per_image;
+  if (!omit_padding_ || live.rows.dim(0) != whole || heard < 1 ||
+      heard + ends >= whole) {
+    return live.rows;
+  }
+  const size_t row_bytes = live.rows.bytes() / whole;
+  auto buffer = kernels::AlignedBuffer::Make((heard + ends) * row_bytes);
+  if (buffer == nullptr) return live.rows;
+  const auto* rows = live.rows.data<std::byte>();
+  std::memcpy(buffer->data(), rows, heard * row_bytes);
+  std::memcpy(buffer->data() + heard * row_bytes,
+              rows + (whole - ends) * row_bytes, ends * row_bytes);
+  return kernels::Tensor(kernels::DType::kF32, {heard + ends, live.rows.dim(1)},
+                         std::move(buffer));
 }
 
 void ConverseCallState::PushPcm(std::shared_ptr<const std::string> pcm) {
@@ -73,6 +114,7 @@ void ConverseCallState::TakeSoundTaken(const SoundTaken& taken) {
     return End(taken.status);
   }
   taken_ = taken;
+  if (!taken.rows.empty()) ahead_.Take(taken.rows);
   PushProgress(/*end_of_turn=*/false);
   if (endpointing_ && taken.loud_to > 0 &&
       taken.samples - taken.loud_to >= silence_samples_) {
@@ -90,7 +132,8 @@ void ConverseCallState::CloseSound(std::function<void()> then) {
               earlier_ = Sum(earlier_, live.taken);
               taken_ = {};
               if (!live.rows.empty()) {
-                turn_.AddMedium(MediumKind::kSound, live.rows);
+                ahead_.Check(live.rows);
+                turn_.AddMedium(MediumKind::kSound, RowsOf(live));
               }
               then();
             }),

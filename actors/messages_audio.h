@@ -49,6 +49,7 @@ struct OpenSound {
   SoundId sound = 0;
   PcmFormat format;
   double loud_db = -45;  // of full scale: what SoundTaken::loud_to counts
+  bool wants_rows = false;  // SoundTaken::rows
 };
 
 // The next samples, cut anywhere. The answer comes when there is room for more:
@@ -66,6 +67,10 @@ struct SoundTaken {
   int64_t compute_ns = 0;
   // By 20 ms: where the newest loud moment ends; 0: there was none.
   int64_t loud_to = 0;
+  // Soft tokens of the first window that are final, and new since the last
+  // answer; f32 [tokens][hidden], empty for none. If the sound grows longer
+  // than a window, LiveSound::rows may have others in their places.
+  kernels::Tensor rows;
 };
 
 // The sound ends here.

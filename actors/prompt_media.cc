@@ -171,16 +171,21 @@ absl::StatusOr<PromptMedium> TakeSound(const ServedModel& model,
 int64_t WindowsOf(const ServedModel& model, const PromptMedium& medium) {
   if (!IsSound(medium)) return 1;
   if (!medium.rows.empty()) {
-    return medium.rows.dim(0) / model.config.sound_rows();
+    return std::max<int64_t>(1, medium.rows.dim(0) / model.config.sound_rows());
   }
   return 1 + static_cast<int64_t>(medium.later_windows.size());
+}
+
+int64_t PlacesOf(const ServedModel& model, const PromptMedium& medium) {
+  return medium.rows.empty() ? RowsOf(model, medium.kind)
+                             : medium.rows.dim(0) / WindowsOf(model, medium);
 }
 
 absl::Status CheckMediaFit(const ServedModel& model,
                            absl::Span<const PromptMedium> media) {
   int64_t tokens = 0;
   for (const PromptMedium& medium : media) {
-    tokens += WindowsOf(model, medium) * RowsOf(model, medium.kind);
+    tokens += WindowsOf(model, medium) * PlacesOf(model, medium);
   }
   const int64_t context = model.config.text.max_position_embeddings;
   if (tokens <= context) return absl::OkStatus();
@@ -196,7 +201,7 @@ absl::Status PlaceMedia(const ServedModel& model, absl::Span<const int32_t> ids,
     const int32_t token = IsSound(medium)
                               ? model.config.audio_token_id.value_or(-1)
                               : model.config.image_token_id.value_or(-1);
-    const int64_t rows = RowsOf(model, medium.kind);
+    const int64_t rows = PlacesOf(model, medium);
     const int64_t windows = WindowsOf(model, medium);
     medium.later_windows.clear();
     for (int64_t window = 0; window < windows; ++window) {

@@ -38,6 +38,10 @@ absl::StatusOr<PromptMedium> TakeSound(const ServedModel& model,
 // Windows of a sound, as far as they are known; 1 for an image.
 int64_t WindowsOf(const ServedModel& model, const PromptMedium& medium);
 
+// Of an image or a window: fewer than the model's where a sound comes without
+// its padding.
+int64_t PlacesOf(const ServedModel& model, const PromptMedium& medium);
+
 // Whether so many can be in a prompt at all, before any of them is rendered: a
 // part of a few bytes makes hundreds of tokens.
 absl::Status CheckMediaFit(const ServedModel& model,

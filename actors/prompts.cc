@@ -38,8 +38,12 @@ absl::Status AddMedium(const ServedModel& model, const v1::Message& message,
                       : TakeImage(model, part.image(), field, given);
   if (!medium.ok()) return medium.status();
   ChatPart soft{sound ? ChatPart::Kind::kAudio : ChatPart::Kind::kImage, ""};
-  soft.soft_tokens = sound ? model.config.audio_soft_tokens_per_image
-                           : model.config.vision_soft_tokens_per_image;
+  // The token that ends a medium may have a row as well, and is the template's.
+  const int64_t ends = sound ? model.config.sound_rows() -
+                                   model.config.audio_soft_tokens_per_image
+                             : model.config.image_rows() -
+                                   model.config.vision_soft_tokens_per_image;
+  soft.soft_tokens = static_cast<int32_t>(PlacesOf(model, *medium) - ends);
   parts->insert(parts->end(), WindowsOf(model, *medium), soft);
   media->push_back(*std::move(medium));
   return absl::OkStatus();

@@ -50,6 +50,20 @@ size_t SoundEncoding::bytes() const {
          (ending_.has_value() ? ending_->bytes() : 0);
 }
 
+kernels::Tensor SoundEncoding::FirstWindowFrom(int64_t first) const {
+  if (windows_ > 0 || ending_.has_value()) return {};
+  const kernels::ConstMatrixView soft = state_.soft_tokens();
+  const int64_t count = std::min(soft.rows, window_.soft_tokens) - first;
+  if (count <= 0) return {};
+  const int64_t width = tower_->config().text_hidden_size;
+  const size_t bytes = count * width * sizeof(float);
+  auto buffer = kernels::AlignedBuffer::Make(bytes);
+  if (buffer == nullptr) return {};
+  std::memcpy(buffer->data(), soft.row(first), bytes);
+  return kernels::Tensor(kernels::DType::kF32, {count, width},
+                         std::move(buffer));
+}
+
 bool SoundEncoding::HasWork() const {
   if (done_) return false;
   if (finished_ || stepping_ || ending_.has_value() || fork_wanted_)

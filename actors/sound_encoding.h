@@ -67,6 +67,10 @@ class SoundEncoding {
   int64_t windows() const { return windows_; }  // that are complete
   size_t bytes() const;                         // that it holds
 
+  // Soft tokens of the first window from number `first` on, as far as they are
+  // there; empty for none, once that window is complete, or without memory.
+  kernels::Tensor FirstWindowFrom(int64_t first) const;
+
   // When it is done: [windows][window.rows()][text_hidden_size], as one matrix.
   absl::StatusOr<kernels::Tensor> Rows() const;
 

@@ -158,7 +158,10 @@ void StreamCallState::RequestSequencer(
                   absl::UnavailableError("no sequencer is alive; try again"));
             }
             sequencer_ = caf::actor_cast<SequencerActor>(actor);
-            encoded->media.empty() ? SubmitTo(*encoded) : AskDoor(encoded);
+            if (encoded->media.empty()) return SubmitTo(encoded);
+            // What has begun has had its place at the door.
+            request_.begun.has_value() ? EncodeMedia(encoded, 0)
+                                       : AskDoor(encoded);
           },
           [this](caf::error& error) {
             End(absl::UnavailableError(self_->system().render(error)));
@@ -225,7 +228,7 @@ void StreamCallState::AskDoor(const std::shared_ptr<Encoded>& encoded) {
 void StreamCallState::EncodeMedia(const std::shared_ptr<Encoded>& encoded,
                                   size_t next) {
   if (stream_ == nullptr) return;  // refused, or the client has gone
-  if (next == encoded->media.size()) return SubmitTo(*encoded);
+  if (next == encoded->media.size()) return SubmitTo(encoded);
   const PromptMedium& medium = encoded->media[next];
   auto take = [this, encoded, next](const EncodedMedium& rows) {
     absl::Status status = rows.status;
@@ -258,10 +261,22 @@ void StreamCallState::TakeOutOfTime(bool limit) {
 
 // --- Sequencer --------------------------------------------------------------
 
-void StreamCallState::SubmitTo(const Encoded& encoded) {
+void StreamCallState::DropBegun() {
+  if (!request_.begun.has_value()) return;
+  self_->send(request_.begun->sequencer, Cancel{request_.begun->sequence});
+  request_.begun.reset();
+}
+
+void StreamCallState::SubmitTo(const std::shared_ptr<Encoded>& request) {
   if (stream_ == nullptr) return;  // the client has gone
+  const Encoded& encoded = *request;
   Submit submit = NewSubmit(encoded);
-  submit.sequence = context_->next_sequence++;
+  if (request_.begun.has_value() && request_.begun->sequencer == sequencer_) {
+    submit.sequence = request_.begun->sequence;
+    submit.sampling = request_.begun->sampling;
+  } else {
+    submit.sequence = context_->next_sequence++;
+  }
   sequence_ = submit.sequence;
   seed_ = submit.sampling.seed;
   if (task_ == Task::kScore) {
@@ -279,8 +294,16 @@ void StreamCallState::SubmitTo(const Encoded& encoded) {
   } else {
     text_.emplace(context_->model->tokenizer.get(), encoded.stop);
   }
-  Ask(std::move(submit),
-      [this](const Accepted& accepted) { TakeAccepted(accepted); });
+  Ask(std::move(submit), [this, request](const Accepted& accepted) {
+    if (accepted.status.ok()) {
+      request_.begun.reset();  // it is the request's now
+    } else if (request_.begun.has_value()) {
+      // It is another prompt than was foreseen.
+      DropBegun();
+      return SubmitTo(request);
+    }
+    TakeAccepted(accepted);
+  });
 }
 
 // --- Out --------------------------------------------------------------------
@@ -398,6 +421,7 @@ void StreamCallState::TakeCredit(int32_t messages) {
 void StreamCallState::End(const absl::Status& status, int64_t retry_after_ns) {
   if (stream_ == nullptr) return;
   *cancelled_ = true;  // an image that is being encoded for nobody
+  DropBegun();
   std::exchange(stream_, nullptr)->End(ToGrpcStatus(status), retry_after_ns);
 }
 

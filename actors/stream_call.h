@@ -41,11 +41,20 @@ struct CallContext {
   std::chrono::seconds role_timeout{60};  // of the encoder and the sequencer
 };
 
+// The beginning of a prompt that a sequencer has prefilled (Submit::open).
+struct BegunPrompt {
+  SequencerActor sequencer;
+  SequenceId sequence = 0;
+  kernels::SamplingParams sampling;
+};
+
 // A call as it came from gRPC.
 struct CallRequest {
   Encode encode;
   // Of the client; time_point::max() for none.
   std::chrono::system_clock::time_point deadline;
+  // What the prompt is thought to go on from. If it does not, that is dropped.
+  std::optional<BegunPrompt> begun;
 };
 
 // A call's time may be over while its media are encoded.
@@ -86,7 +95,8 @@ class StreamCallState {
   void AskDoor(const std::shared_ptr<Encoded>& encoded);
   // Has media encoded from number `next` on.
   void EncodeMedia(const std::shared_ptr<Encoded>& encoded, size_t next);
-  void SubmitTo(const Encoded& encoded);
+  void SubmitTo(const std::shared_ptr<Encoded>& encoded);
+  void DropBegun();
   // Of a scored prompt.
   bool StandsForMedia(int32_t position) const;
   void TakeToken(const TokenResult& token);

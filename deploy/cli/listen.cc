@@ -83,6 +83,15 @@ class ListenCommand : public Command {
     flags->Switch("turns", "End turns when the speaker falls silent.", &turns_);
     flags->Integer("silence-ms", "Of --turns: what silence ends one.", 100,
                    10000, &silence_ms_);
+    flags->Switch("question-first", "Ask before the sound, as --turns does.",
+                  &question_first_);
+    flags->Switch("early-prefill",
+                  "Prefill while the sound comes: the same answer, sooner.",
+                  &early_prefill_);
+    flags->Switch("omit-padding",
+                  "Do not fill sounds up to 30 s as the model's training did: "
+                  "a shorter prompt, and perhaps another answer.",
+                  &omit_padding_);
     flags->OptionalText("system", "TEXT", "Instructions before the first turn.",
                         &system_);
     generate_.Define(flags);
@@ -143,6 +152,8 @@ class ListenCommand : public Command {
                           : v1::PcmFormat::ENCODING_S16);
     pcm->set_rate(format.rate);
     pcm->set_channels(format.channels);
+    start->set_early_prefill(early_prefill_);
+    start->set_omit_padding(omit_padding_);
     if (turns_) {
       start->mutable_endpointing()->set_silence_ms(
           static_cast<uint32_t>(silence_ms_));
@@ -186,7 +197,8 @@ class ListenCommand : public Command {
                          std::atomic<bool>* turn_begins) const {
     const Clock::time_point began = Clock::now();
     double sent = 0;  // seconds
-    if (turns_ && !SendQuestion(stream)) return absl::OkStatus();
+    const bool first = turns_ || question_first_;
+    if (first && !SendQuestion(stream)) return absl::OkStatus();
     while (true) {
       absl::StatusOr<std::string> chunk =
           source->Next(static_cast<double>(chunk_ms_) / 1000);
@@ -211,7 +223,7 @@ class ListenCommand : public Command {
     v1::ConverseRequest end;
     end.mutable_end_of_turn();
     line->Say("the sound ends");
-    if (SendQuestion(stream)) stream->Write(end);
+    if (first || SendQuestion(stream)) stream->Write(end);
     return absl::OkStatus();
   }
 
@@ -236,9 +248,12 @@ class ListenCommand : public Command {
         line->Say(absl::StrFormat(
             "    answered; by the server, the first token came %.0f ms after "
             "the turn's end, %.0f ms of them for sound; %.0f ms of computing "
-            "for %.2f s of sound, %d tokens",
+            "for %.2f s of sound, %d tokens; %d of the prompt's %d were "
+            "prefilled before",
             done.first_token_ms(), done.encode_ms(), done.compute_ms(),
-            done.sound_seconds(), done.sound_tokens()));
+            done.sound_seconds(), done.sound_tokens(),
+            done.final().usage().cached_prompt_tokens(),
+            done.final().usage().prompt_tokens()));
         if (timings_) std::cerr << Summary(done.final()) << "\n";
         first = true;
         *turn_begins = true;
@@ -249,7 +264,9 @@ class ListenCommand : public Command {
   std::string question_ = "Transcribe.";
   std::string raw_ = "no";
   int64_t rate_ = kSoundRate, channels_ = 1, chunk_ms_ = 100, silence_ms_ = 800;
-  bool at_once_ = false, turns_ = false, time_line_ = false, timings_ = false;
+  bool at_once_ = false, turns_ = false, question_first_ = false;
+  bool early_prefill_ = false, omit_padding_ = false;
+  bool time_line_ = false, timings_ = false;
   std::optional<std::string> system_;
   GenerateFlags generate_;
   Target target_;

@@ -5,13 +5,15 @@
 #
 #   tests/bench/live_streams.sh MODEL SOUND [STREAMS [FLAGS OF lapidaryd…]]
 #
-# MODEL is a packed folder; 8 streams without STREAMS. Uses the programs of
+# MODEL is a packed folder; 8 streams without STREAMS; LISTEN_FLAGS, if set, are
+# further flags of lapidary listen. Uses the programs of
 # bazel-bin/deploy, or those of $PROGRAMS.
 set -euo pipefail
 
 [[ $# -ge 2 ]] || { sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p}' "$0"; exit 2; }
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 programs=${PROGRAMS:-$root/bazel-bin/deploy}
+LISTEN_FLAGS=${LISTEN_FLAGS:-}
 model=$1 sound=$2 streams=${3:-8}
 shift $(($# < 3 ? $# : 3))
 
@@ -38,7 +40,8 @@ done
 
 listeners=()
 for ((i = 0; i < streams; ++i)); do
-  "$programs/lapidary" listen --server="$address" "$sound" --time-line \
+  # shellcheck disable=SC2086  # several flags
+  "$programs/lapidary" listen --server="$address" "$sound" --time-line $LISTEN_FLAGS \
     --temperature=0 --max-tokens=8 --ignore-eos \
     >"$work/answer.$i" 2>"$work/line.$i" </dev/null &
   listeners+=($!)

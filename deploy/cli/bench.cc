@@ -70,6 +70,10 @@ class BenchCommand : public Command {
                         &depths_);
     flags->OptionalText("streams", "N,…",
                         "Requests at once. Default: 1,4,8,16.", &streams_);
+    flags->Switch("whole-streams",
+                  "Count the time of their prompts, too: what clients see who "
+                  "all come at once.",
+                  &plan_.whole_streams);
     flags->Integer("stream-prompt", "Tokens of each such request's prompt.", 1,
                    1 << 20, &plan_.stream_prompt);
     flags->Integer("stream-tokens", "Tokens of each such answer.", 1, 1 << 20,

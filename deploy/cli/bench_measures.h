@@ -27,6 +27,7 @@ struct BenchPlan {
   int64_t depth_tokens = 32;     // of such an answer
   std::vector<int64_t> streams;  // requests at once
   int64_t stream_prompt = 32;
+  bool whole_streams = false;  // the prompts' time counts as well
   int64_t stream_tokens = 64;
   int64_t rounds = 3;  // of each measure; an answer at a depth has one
 };

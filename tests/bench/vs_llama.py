@@ -22,7 +22,7 @@ import time
 PROMPTS = (512, 1024, 2048)
 TOKENS = 128
 STREAMS, STREAM_PROMPT, STREAM_TOKENS = 16, 32, 64
-SERVED_PROMPT = 128
+SERVED_PROMPT, SERVED_TOKENS = 128, 128
 CONTEXT, CONTEXT_TOKENS = 4096, 16
 
 
@@ -81,9 +81,9 @@ class Lapidary(Side):
                 "with_prompts": row["whole_tokens_per_second"]}
 
     def serve(self, dtype):
-        (row,) = self.bench(dtype, f"--streams={STREAMS}",
+        (row,) = self.bench(dtype, "--whole-streams", f"--streams={STREAMS}",
                             f"--stream-prompt={SERVED_PROMPT}",
-                            f"--stream-tokens={STREAM_TOKENS}")
+                            f"--stream-tokens={SERVED_TOKENS}")
         return {"whole_tokens_per_second": row["whole_tokens_per_second"]}
 
     def memory(self, dtype):
@@ -135,7 +135,7 @@ class Llama(Side):
             began = time.monotonic()
             with concurrent.futures.ThreadPoolExecutor(STREAMS) as clients:
                 produced = sum(clients.map(
-                    lambda i: server.complete(1 + i, STREAM_TOKENS),
+                    lambda i: server.complete(1 + i, SERVED_TOKENS),
                     range(STREAMS)))
             seconds = time.monotonic() - began
         return {"whole_tokens_per_second": produced / seconds}
@@ -154,7 +154,7 @@ class LlamaServer:
             self.port = free.getsockname()[1]
         command = [*side.program("llama-server", quant), "--port", self.port,
                    "-np", STREAMS,
-                   "-c", STREAMS * (SERVED_PROMPT + STREAM_TOKENS),
+                   "-c", STREAMS * (SERVED_PROMPT + SERVED_TOKENS),
                    *side.options.server_flags.split()]
         command = [str(word) for word in command]
         print("  " + " ".join(command)[:160], file=sys.stderr)

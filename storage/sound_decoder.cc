@@ -7,6 +7,7 @@
 #include "storage/file_magic.h"
 #include "storage/sound_file.h"
 #include "storage/sound_mp3.h"
+#include "storage/sound_vorbis.h"
 
 namespace lapidary {
 namespace {
@@ -67,6 +68,7 @@ absl::StatusOr<Sound> DecodeSound(absl::string_view bytes,
     status = CheckWav(bytes);
   } else if (absl::StartsWith(bytes, "OggS")) {
     status = CheckOgg(bytes);
+    if (status.ok() && IsVorbis(bytes)) return DecodeVorbis(bytes, limits);
   } else if (IsMp3(bytes)) {
     return DecodeMp3(bytes, limits);
   } else if (!absl::StartsWith(bytes, "fLaC")) {

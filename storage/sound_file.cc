@@ -65,14 +65,7 @@ const char* FormatName(int format) {
     case SF_FORMAT_FLAC:
       return "FLAC";
     case SF_FORMAT_OGG:
-      switch (format & SF_FORMAT_SUBMASK) {
-        case SF_FORMAT_VORBIS:
-          return "Ogg Vorbis";
-        case SF_FORMAT_OPUS:
-          return "Ogg Opus";
-        default:
-          return "";
-      }
+      return (format & SF_FORMAT_SUBMASK) == SF_FORMAT_OPUS ? "Ogg Opus" : "";
     default:
       return "";
   }

@@ -8,7 +8,7 @@
 
 namespace lapidary {
 
-// Decodes a WAV, FLAC or Ogg file; errors as DecodeSound has them.
+// Decodes a WAV, FLAC or Ogg Opus file; errors as DecodeSound has them.
 absl::StatusOr<Sound> DecodeSoundFile(absl::string_view bytes,
                                       const SoundLimits& limits);
 

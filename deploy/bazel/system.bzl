@@ -151,6 +151,13 @@ cc_library(
     linkopts = ["-lcurl"],
 )
 
+# Ogg Vorbis; libsndfile depends on it.
+cc_library(
+    name = "vorbisfile",
+    defines = _PACKAGES,
+    linkopts = ["-lvorbisfile", "-lvorbis", "-logg"],
+)
+
 # OpenSSL's hashes; gRPC depends on it.
 cc_library(
     name = "crypto",

@@ -208,6 +208,11 @@ absl::Status Packer::ReadSource() {
     return absl::InvalidArgumentError(
         "a model is packed as int4, int8, bf16 or f32");
   }
+  const auto tower = dtypes.others.find(MatrixGroup::kAudio);
+  if (tower != dtypes.others.end() && tower->second == DType::kInt4) {
+    return absl::InvalidArgumentError(
+        "an audio tower is packed as int8, bf16 or f32");
+  }
   if (dtypes.ple.has_value() && *dtypes.ple != DType::kF32 &&
       *dtypes.ple != DType::kBf16 && *dtypes.ple != DType::kInt8) {
     return absl::InvalidArgumentError(

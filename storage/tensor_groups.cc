@@ -55,7 +55,8 @@ constexpr Group kGroups[] = {
 };
 // Before the others: their names have parts of theirs. Quantised models keep
 // them in bf16: convolutions have no 8-bit kernels here, and what 8 bits cost
-// in a tower is not known.
+// in a tower is not known. The audio tower's linear layers are int8 for whoever
+// asks (pack --audio-dtype).
 constexpr Group kVisionGroup = {"vision tower", "", MatrixGroup::kVision,
                                 DType::kBf16};
 constexpr Group kAudioGroup = {"audio tower", "", MatrixGroup::kAudio,
@@ -105,10 +106,16 @@ DType PackedDType(const TensorSpec& spec, const PackDTypes& dtypes) {
   if (!IsMatrix(spec.use)) return DType::kF32;
   const Group* group = GroupOf(spec.name, spec.use);
   if (group == nullptr) return dtypes.matrices;
-  if (group->id == MatrixGroup::kVision || group->id == MatrixGroup::kAudio) {
-    return dtypes.matrices == DType::kF32 ? DType::kF32 : DType::kBf16;
-  }
   const auto other = dtypes.others.find(group->id);
+  if (group->id == MatrixGroup::kVision || group->id == MatrixGroup::kAudio) {
+    const bool asked = other != dtypes.others.end();
+    const DType wanted = asked ? other->second : dtypes.matrices;
+    if (asked && wanted == DType::kInt8 &&
+        kernels::audio::IsAudioLinear(spec)) {
+      return DType::kInt8;
+    }
+    return wanted == DType::kF32 ? DType::kF32 : DType::kBf16;
+  }
   if (other != dtypes.others.end()) return other->second;
   return dtypes.matrices == DType::kInt4 ? group->in_int4 : dtypes.matrices;
 }

@@ -63,10 +63,6 @@ Conformer::Conformer(const AudioWeights* weights)
   }
 }
 
-DType Conformer::InputType(const WeightMatrix& w) const {
-  return SourceType(FormOf(w));
-}
-
 int64_t Conformer::FirstToken() const {
   const int64_t factor = weights_->config.conf_reduction_factor;
   return (factor - frames_ % factor) % factor;
@@ -80,22 +76,22 @@ int64_t Conformer::Tokens() const {
 
 bool Conformer::Allocate(int64_t frames) {
   const AudioConfig& c = weights_->config;
-  const int64_t rows = frames + kSpareRows;
+  const ConformerWeights& block = weights_->conformer[0];
   const int64_t before =
       std::max(c.attention_keys(), c.conf_conv_kernel_size) - 1;
   const size_t f32 = sizeof(float);
-  const size_t x = Aligned(rows * hidden() * f32);
-  const size_t y = Aligned(rows * std::max(hidden(), c.text_hidden_size) * f32);
+  const size_t x = Aligned(frames * hidden() * f32);
+  const size_t y =
+      Aligned(frames * std::max(hidden(), c.text_hidden_size) * f32);
   const size_t in =
-      Aligned(rows * std::max(hidden(), c.subsampled_size()) * f32);
-  const size_t middle =
-      rows * c.ffw_size() *
-      SizeOf(InputType(weights_->conformer[0].ffw_start.ffw_layer_2));
-  const size_t wide =
-      Aligned(std::max<size_t>(middle, 3 * (rows + before) * hidden() * f32));
+      Aligned(std::max(ProductRows::Bytes(weights_->input_proj_linear, frames),
+                       ProductRows::Bytes(block.q_proj, frames)));
+  const size_t wide = Aligned(
+      std::max<size_t>(ProductRows::Bytes(block.ffw_start.ffw_layer_2, frames),
+                       3 * (frames + before) * hidden() * f32));
   batch_.memory = AlignedBuffer::Make(x + y + in + wide);
   if (batch_.memory == nullptr) return false;
-  // Rows behind the batch's are multiplied and thrown away.
+  // oneDNN multiplies rows behind the batch's and throws them away.
   std::memset(batch_.memory->data(), 0, batch_.memory->size());
   std::byte* at = batch_.memory->data();
   batch_.frames = frames;
@@ -110,20 +106,21 @@ bool Conformer::Allocate(int64_t frames) {
 // are in y (gemma3n-audio.md §3.4). The inputs are there.
 void Conformer::AppendFfw(const FfwWeights& w, int64_t rows,
                           std::vector<Phase>* plan) {
-  const int64_t width = w.ffw_layer_1.n();
-  const DType type = InputType(w.ffw_layer_2);
+  const ProductRows middle(w.ffw_layer_2, rows, batch_.wide);
   plan->push_back(ProductPhase(
       {{&w.ffw_layer_1,
-        [=, wide = batch_.wide](const Piece& piece) {
-          const int64_t at = piece.rows.first * width + piece.column;
-          SiluRows(piece.values, piece.rows.count, piece.columns, type, width,
-                   wide + at * SizeOf(type));
+        [middle](const Piece& piece) {
+          for (int64_t r = 0; r < piece.rows.count; ++r) {
+            float* row = piece.values + r * piece.columns;
+            Silu(row, piece.columns, row);
+            middle.Put(piece.rows.first + r, piece.column, row, piece.columns);
+          }
         }}},
-      batch_.in, rows));
+      InputsOf(w.ffw_layer_1, rows)));
   plan->push_back(ProductPhase(
       {{&w.ffw_layer_2, [n = hidden(), y = batch_.y](
                             const Piece& piece) { Place(piece, n, y); }}},
-      batch_.wide, rows));
+      middle));
 }
 
 // W_post · Attention(·), whose results are in y (§3.5).
@@ -142,7 +139,7 @@ void Conformer::AppendAttention(const ConformerWeights& w, History* history,
   Phase project = ProductPhase({{&w.q_proj, to(queries)},
                                 {&w.k_proj, to(keys + before * n)},
                                 {&w.v_proj, to(values + before * n)}},
-                               batch_.in, rows);
+                               InputsOf(w.q_proj, rows));
   project.begin = [=] {
     std::copy(history->keys.begin(), history->keys.end(), keys);
     std::copy(history->values.begin(), history->values.end(), values);
@@ -151,10 +148,9 @@ void Conformer::AppendAttention(const ConformerWeights& w, History* history,
 
   const LocalAttentionShape shape = {c.conf_num_attention_heads, c.head_dim(),
                                      c.conf_attention_logit_cap};
-  const DType type = InputType(w.post);
+  const ProductRows attended = InputsOf(w.post, rows);
   Phase attend = RowPhase(
-      rows, 2 * c.attention_keys() * n,
-      [=, &w, in = batch_.in](RowRange range, Lane* lane) {
+      rows, 2 * c.attention_keys() * n, [=, &w](RowRange range, Lane* lane) {
         for (int64_t t = range.first; t < range.first + range.count; ++t) {
           LocalWindow window;
           window.count = std::min(before + t, most) + 1;
@@ -165,7 +161,7 @@ void Conformer::AppendAttention(const ConformerWeights& w, History* history,
           float* query = queries + t * n;
           LocalAttention(shape, query, w.query_scale.data(), window, query,
                          &lane->rows);
-          Convert(query, n, type, in + t * n * SizeOf(type));
+          attended.Put(t, 0, query, n);
         }
       });
   attend.end = [=] {
@@ -173,7 +169,7 @@ void Conformer::AppendAttention(const ConformerWeights& w, History* history,
     Remember(values, rows, n, most, &history->values);
   };
   plan->push_back(std::move(attend));
-  plan->push_back(ProductPhase({{&w.post, to(batch_.y)}}, batch_.in, rows));
+  plan->push_back(ProductPhase({{&w.post, to(batch_.y)}}, attended));
 }
 
 // x + LConv(x) (§3.6). The inputs are there.
@@ -184,7 +180,7 @@ void Conformer::AppendLConv(const ConformerWeights& w, History* history,
   // Row i is the block's frame i - (kernel - 1).
   auto* glu = reinterpret_cast<float*>(batch_.wide);
   Phase start = GatedProductPhase(
-      w.linear_start, batch_.in, batch_.frames,
+      w.linear_start, InputsOf(w.linear_start, batch_.frames),
       [=](const Piece& piece, const float* gate, int64_t stride) {
         const int64_t row = piece.rows.first + kernel - 1;
         GateRows(piece.values, gate, piece.rows.count, piece.columns, stride, n,
@@ -198,16 +194,16 @@ void Conformer::AppendLConv(const ConformerWeights& w, History* history,
   const int64_t step = last ? c.conf_reduction_factor : 1;
   const int64_t first = last ? FirstToken() : 0;
   const int64_t rows = last ? Tokens() : batch_.frames;
-  const DType type = InputType(w.linear_end);
+  const ProductRows convolved = InputsOf(w.linear_end, rows);
   const ChannelNorm norm = {w.conv_norm, c.rms_norm_eps, Activation::kSilu};
   Phase convolve = RowPhase(
-      rows, (kernel + kRowCost) * n,
-      [=, &w, in = batch_.in](RowRange range, Lane* lane) {
+      rows, (kernel + kRowCost) * n, [=, &w](RowRange range, Lane* lane) {
         float* row = lane->rows.Room<float>(n);
         for (int64_t r = range.first; r < range.first + range.count; ++r) {
           const int64_t frame = first + r * step;
           CausalDepthwise(glu + frame * n, w.depthwise, kernel, n, row);
-          NormRows(row, 1, n, norm, type, in + r * n * SizeOf(type));
+          NormRows(row, 1, n, norm, DType::kF32, row);
+          convolved.Put(r, 0, row, n);
         }
       });
   convolve.end = [=, x = batch_.x, frames = batch_.frames] {
@@ -221,7 +217,7 @@ void Conformer::AppendLConv(const ConformerWeights& w, History* history,
   plan->push_back(ProductPhase(
       {{&w.linear_end,
         [n, x = batch_.x](const Piece& piece) { AddTo(piece, n, x); }}},
-      batch_.in, rows));
+      convolved));
 }
 
 void Conformer::AppendEmbedder(std::vector<float>* tokens,
@@ -235,17 +231,18 @@ void Conformer::AppendEmbedder(std::vector<float>* tokens,
   const ChannelNorm soft = {weights_->soft_embedding_norm, c.rms_norm_eps,
                             Activation::kNone};
   const ChannelNorm plain = {nullptr, c.rms_norm_eps, Activation::kNone};
-  const DType type = InputType(w);
-  plan->push_back(
-      RowPhase(rows, kRowCost * n,
-               [=, x = batch_.x, in = batch_.in](RowRange range, Lane*) {
-                 NormRows(x + range.first * n, range.count, n, soft, type,
-                          in + range.first * n * SizeOf(type));
-               }));
+  const ProductRows in = InputsOf(w, rows);
+  plan->push_back(RowPhase(
+      rows, kRowCost * n, [=, x = batch_.x](RowRange range, Lane* lane) {
+        float* normed = lane->rows.Room<float>(range.count * n);
+        NormRows(x + range.first * n, range.count, n, soft, DType::kF32,
+                 normed);
+        in.PutRows(range, normed);
+      }));
   plan->push_back(ProductPhase(
       {{&w,
         [text, y = batch_.y](const Piece& piece) { Place(piece, text, y); }}},
-      batch_.in, rows));
+      in));
   Phase finish =
       RowPhase(rows, kRowCost * text, [=, y = batch_.y](RowRange range, Lane*) {
         float* at = y + range.first * text;
@@ -268,28 +265,29 @@ bool Conformer::PlanBatch(const float* rows, int64_t count,
   const int64_t n = hidden();
   float* x = batch_.x;
   float* y = batch_.y;
-  std::byte* in = batch_.in;
   const auto norm = [eps = c.rms_norm_eps](const float* weight) {
     return ChannelNorm{weight, eps, Activation::kNone};
   };
-  // in = RMS(x; weight), for the product `next`.
-  const auto inputs = [=](const float* weight, const WeightMatrix& next) {
-    const DType type = InputType(next);
-    return [=](RowRange range) {
-      NormRows(x + range.first * n, range.count, n, norm(weight), type,
-               in + range.first * n * SizeOf(type));
+  // in = RMS(x; weight)
+  const auto inputs = [=](const float* weight, const ProductRows& in) {
+    return [=](RowRange range, Lane* lane) {
+      float* normed = lane->rows.Room<float>(range.count * n);
+      NormRows(x + range.first * n, range.count, n, norm(weight), DType::kF32,
+               normed);
+      in.PutRows(range, normed);
     };
   };
   // x += RMS(y; weight)
   const auto add = [=](const float* weight) {
-    return [=](RowRange range) {
+    return [=](RowRange range, Lane* /*lane*/) {
       float* at = x + range.first * n;
       NormRowsAdd(y + range.first * n, range.count, n, norm(weight), at, at);
     };
   };
   const auto on_each = [&](int64_t of, auto... steps) {
-    plan->push_back(RowPhase(
-        of, kRowCost * n, [=](RowRange range, Lane*) { (steps(range), ...); }));
+    plan->push_back(RowPhase(of, kRowCost * n, [=](RowRange range, Lane* lane) {
+      (steps(range, lane), ...);
+    }));
   };
   // Shows x to a test.
   const auto show = [&](std::string part) {
@@ -301,37 +299,33 @@ bool Conformer::PlanBatch(const float* rows, int64_t count,
 
   const WeightMatrix& project = weights_->input_proj_linear;
   const int64_t subsampled = c.subsampled_size();
-  const DType type = InputType(project);
-  plan->push_back(RowPhase(count, subsampled, [=](RowRange range, Lane*) {
-    const int64_t at = range.first * subsampled;
-    Convert(rows + at, range.count * subsampled, type, in + at * SizeOf(type));
-    if (type == DType::kF32) {
-      std::memcpy(in + at * sizeof(float), rows + at,
-                  range.count * subsampled * sizeof(float));
-    }
-  }));
+  const ProductRows in = InputsOf(project, count);
+  plan->push_back(
+      RowPhase(count, subsampled, [=](RowRange range, Lane* /*lane*/) {
+        in.PutRows(range, rows + range.first * subsampled);
+      }));
   plan->push_back(ProductPhase(
-      {{&project, [=](const Piece& piece) { Place(piece, n, x); }}}, in,
-      count));
+      {{&project, [=](const Piece& piece) { Place(piece, n, x); }}}, in));
   show("sscp");
 
   const size_t blocks = weights_->conformer.size();
-  on_each(count, inputs(weights_->conformer[0].ffw_start.pre_layer_norm,
-                        weights_->conformer[0].ffw_start.ffw_layer_1));
+  const FfwWeights& ffw = weights_->conformer[0].ffw_start;
+  on_each(count, inputs(ffw.pre_layer_norm, InputsOf(ffw.ffw_layer_1, count)));
   for (size_t b = 0; b < blocks; ++b) {
     const ConformerWeights& w = weights_->conformer[b];
     const bool last = b + 1 == blocks;
     AppendFfw(w.ffw_start, count, plan);
     on_each(count, add(w.ffw_start.branch_scale.data()),
-            inputs(w.pre_attn_norm, w.q_proj));
+            inputs(w.pre_attn_norm, InputsOf(w.q_proj, count)));
     AppendAttention(w, &history_[b], plan);
     on_each(count, add(w.post_norm),
-            inputs(w.lconv_pre_layer_norm, w.linear_start));
+            inputs(w.lconv_pre_layer_norm, InputsOf(w.linear_start, count)));
     AppendLConv(w, &history_[b], last, plan);
     const int64_t of = last ? Tokens() : count;
-    on_each(of, inputs(w.ffw_end.pre_layer_norm, w.ffw_end.ffw_layer_1));
+    on_each(of, inputs(w.ffw_end.pre_layer_norm,
+                       InputsOf(w.ffw_end.ffw_layer_1, of)));
     AppendFfw(w.ffw_end, of, plan);
-    const auto close = [=, &w](RowRange range) {
+    const auto close = [=, &w](RowRange range, Lane* /*lane*/) {
       float* at = x + range.first * n;
       NormRows(at, range.count, n, norm(w.norm), DType::kF32, at);
     };
@@ -340,9 +334,9 @@ bool Conformer::PlanBatch(const float* rows, int64_t count,
       on_each(of, add_branch, close);
       break;
     }
-    const ConformerWeights& next = weights_->conformer[b + 1];
+    const FfwWeights& next = weights_->conformer[b + 1].ffw_start;
     on_each(of, add_branch, close,
-            inputs(next.ffw_start.pre_layer_norm, next.ffw_start.ffw_layer_1));
+            inputs(next.pre_layer_norm, InputsOf(next.ffw_layer_1, of)));
     show(absl::StrCat("conformer.", b));
   }
   AppendEmbedder(tokens, on_rows, plan);

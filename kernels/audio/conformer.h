@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/audio/phase.h"
+#include "kernels/audio/product_phase.h"
 #include "kernels/audio/weights.h"
 
 namespace lapidary::kernels::audio {
@@ -52,7 +53,7 @@ class Conformer {
     std::shared_ptr<AlignedBuffer> memory;
     float* x = nullptr;         // [frames][hidden]: the residual stream
     float* y = nullptr;         // [frames][max(hidden, text)]: results
-    std::byte* in = nullptr;    // a product's inputs, in its type
+    std::byte* in = nullptr;    // a product's inputs
     std::byte* wide = nullptr;  // FFW's middle; queries, keys, values; GLU
   };
 
@@ -69,7 +70,10 @@ class Conformer {
   void AppendEmbedder(std::vector<float>* tokens, const OnRows& on_rows,
                       std::vector<Phase>* plan);
 
-  DType InputType(const WeightMatrix& w) const;
+  // The batch's first `rows` inputs of a product.
+  ProductRows InputsOf(const WeightMatrix& w, int64_t rows) const {
+    return {w, rows, batch_.in};
+  }
   int64_t hidden() const { return weights_->config.hidden_size; }
   // Of the batch: its first frame that becomes a token, and how many do.
   int64_t FirstToken() const;

@@ -4,6 +4,10 @@
 #include <utility>
 
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/weight_layout.h"
+#include "kernels/quant/panel_product.h"
+#include "kernels/quant/quant_layout.h"
+#include "kernels/simd/channel_ops.h"
 
 namespace lapidary::kernels::audio {
 namespace {
@@ -11,6 +15,10 @@ namespace {
 // Of a piece. Its results, 256 KB, stay in a core's second cache.
 constexpr int64_t kMostRows = 256;
 constexpr int64_t kColumns = 4 * kPanelRows;
+static_assert(kColumns % kQuantRecordDepth == 0, "what ProductRows::Put wants");
+
+// oneDNN computes rows up to a class of sizes, which are thrown away.
+constexpr int64_t kSpareRows = 16;
 
 // oneDNN 2.6 chooses a bf16 kernel by the number of rows: below 16 it may leave
 // AMX, and from 64 on it adds up long sums in other pieces. Rows of a batch
@@ -21,23 +29,33 @@ constexpr int64_t kBf16RowStep = 16;
 constexpr int64_t kMostRowsOfLongSums = 48;
 constexpr int64_t kLongSum = 2048;
 
+int64_t RoundUp(int64_t rows, int64_t step) {
+  return (rows + step - 1) / step * step;
+}
+
 // Sizes for which primitives are made: few, and never much more than what is
-// wanted.
+// wanted. Quantised rows are multiplied in tiles, of whatever size.
 int64_t RowClass(const WeightMatrix& w, int64_t rows) {
+  if (IsQuantized(w.dtype())) return RoundUp(rows, kMaxTileRows);
   const bool bf16 = FormOf(w) == WeightForm::kPanelsBf16;
   const int64_t step = bf16         ? kBf16RowStep
                        : rows <= 16 ? 4
                        : rows <= 64 ? 8
                                     : 16;
-  return (rows + step - 1) / step * step;
+  return RoundUp(rows, step);
 }
 
 RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
-  const bool long_sums =
-      FormOf(w) == WeightForm::kPanelsBf16 && w.k() >= kLongSum;
+  const bool long_sums = !IsQuantized(w.dtype()) &&
+                         FormOf(w) == WeightForm::kPanelsBf16 &&
+                         w.k() >= kLongSum;
   const int64_t most = long_sums ? kMostRowsOfLongSums : kMostRows;
   const int64_t tiles = std::max<int64_t>(1, (rows + most - 1) / most);
   return {rows, std::max<int64_t>(1, RowClass(w, (rows + tiles - 1) / tiles))};
+}
+
+DType InputType(const WeightMatrix& w) {
+  return IsQuantized(w.dtype()) ? DType::kInt8 : SourceType(FormOf(w));
 }
 
 int64_t CostOf(const WeightMatrix& w, int64_t rows) {
@@ -46,75 +64,120 @@ int64_t CostOf(const WeightMatrix& w, int64_t rows) {
   return rows == 0 ? 0 : std::max(rows, kRowsOfAPass) * w.n() * w.k();
 }
 
-// Columns [first, first + count) of the product; `first` begins a panel.
-//   result  [rows.count][count]
-float* Multiply(const WeightMatrix& w, const std::byte* in, RowRange rows,
-                int64_t first, int64_t count, Lane* lane, Scratch* room) {
+}  // namespace
+
+size_t ProductRows::Bytes(const WeightMatrix& w, int64_t rows) {
+  if (IsQuantized(w.dtype())) return rows * QuantActivationBytes(w.k());
+  return (rows + kSpareRows) * w.k() * SizeOf(InputType(w));
+}
+
+ProductRows::ProductRows(const WeightMatrix& w, int64_t rows, std::byte* memory)
+    : type_(InputType(w)),
+      k_(w.k()),
+      tiles_(CutRows(w, rows)),
+      memory_(memory) {}
+
+QuantTiles ProductRows::Quantized(int64_t tile) const {
+  const RowRange rows = tiles_.tile(tile);
+  return {rows.count, k_, memory_ + rows.first * QuantActivationBytes(k_)};
+}
+
+void ProductRows::Put(int64_t row, int64_t column, const float* values,
+                      int64_t count) const {
+  if (type_ == DType::kInt8) {
+    const int64_t tile = row / tiles_.each;
+    Quantized(tile).Put(row - tile * tiles_.each, column, values, count);
+  } else {
+    Convert(values, count, type_,
+            memory_ + (row * k_ + column) * SizeOf(type_));
+  }
+}
+
+void ProductRows::PutRows(RowRange rows, const float* values) const {
+  for (int64_t r = 0; r < rows.count; ++r) {
+    Put(rows.first + r, 0, values + r * k_, k_);
+  }
+}
+
+float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
+                             int64_t count, Lane* lane, Scratch* room) const {
+  const RowRange rows = tiles_.tile(tile);
+  const std::byte* panels = static_cast<const std::byte*>(w.data()) +
+                            first / WeightPanelRows(w.dtype()) *
+                                WeightPanelBytes(w.dtype(), k_).value_or(0);
+  if (type_ == DType::kInt8) {
+    auto* out = room->Room<float>(rows.count * count);
+    PanelRun run;
+    run.dtype = w.dtype();
+    run.data = panels;
+    run.count = QuantPanels(count);
+    run.records = QuantRecords(k_);
+    run.n = count;
+    MultiplyPanels(ProductKernelsInUse(), run, Quantized(tile),
+                   {out, rows.count, count});
+    return out;
+  }
   const WeightForm form = FormOf(w);
   const bool plain = form == WeightForm::kPlainF32;
-  const MatMulShape shape{RowClass(w, rows.count), count, w.k(),
-                          plain ? w.n() : 0, form};
-  const void* weights =
-      plain ? static_cast<const void*>(w.plain() + first)
-            : static_cast<const std::byte*>(w.data()) +
-                  first / kPanelRows * PanelBytes(w.dtype(), w.k());
+  const MatMulShape shape{RowClass(w, rows.count), count, k_, plain ? w.n() : 0,
+                          form};
   auto* out = room->Room<float>(shape.rows * count);
   lane->products.Execute(
-      shape, in + rows.first * w.k() * SizeOf(SourceType(form)), weights, out);
+      shape, memory_ + rows.first * k_ * SizeOf(type_),
+      plain ? static_cast<const void*>(w.plain() + first) : panels, out);
   return out;
 }
 
-}  // namespace
-
-Phase ProductPhase(std::vector<ProductOutput> outputs, const std::byte* in,
-                   int64_t rows) {
-  const int64_t n = outputs[0].weights->n();
-  const RowTiles tiles = CutRows(*outputs[0].weights, rows);
+Phase ProductPhase(std::vector<ProductOutput> outputs, const ProductRows& in) {
+  const WeightMatrix& w = *outputs[0].weights;
+  const int64_t n = w.n();
+  const int64_t tiles = in.tiles().count();
   const int64_t columns = (n + kColumns - 1) / kColumns;
-  const int64_t pieces = tiles.count() * columns;  // of each product
+  const int64_t pieces = tiles * columns;  // of each product
+  const auto products = static_cast<int64_t>(outputs.size());
   Phase phase;
-  phase.items = pieces * static_cast<int64_t>(outputs.size());
-  phase.macs =
-      CostOf(*outputs[0].weights, rows) * static_cast<int64_t>(outputs.size());
+  phase.items = pieces * products;
+  phase.macs = CostOf(w, in.tiles().rows) * products;
   phase.run = [=, outputs = std::move(outputs)](int64_t item, Lane* lane) {
     const ProductOutput& output = outputs[item / pieces];
+    const int64_t tile = item % pieces % tiles;
     Piece piece;
-    piece.rows = tiles.tile(item % pieces % tiles.count());
-    piece.column = item % pieces / tiles.count() * kColumns;
+    piece.rows = in.tiles().tile(tile);
+    piece.column = item % pieces / tiles * kColumns;
     piece.columns = std::min(kColumns, n - piece.column);
-    piece.values = Multiply(*output.weights, in, piece.rows, piece.column,
-                            piece.columns, lane, &lane->results);
+    piece.values = in.Multiply(*output.weights, tile, piece.column,
+                               piece.columns, lane, &lane->results);
     output.take(piece);
   };
   return phase;
 }
 
 Phase GatedProductPhase(
-    const WeightMatrix& w, const std::byte* in, int64_t rows,
+    const WeightMatrix& w, const ProductRows& in,
     std::function<void(const Piece&, const float*, int64_t)> take) {
   const int64_t half = w.n() / 2;
   // Where the gate's half does not begin a panel, all columns go together.
-  const bool whole = half % kPanelRows != 0;
+  const bool whole = half % WeightPanelRows(w.dtype()) != 0;
   const int64_t each = whole ? half : kColumns / 2;
-  const RowTiles tiles = CutRows(w, rows);
+  const int64_t tiles = in.tiles().count();
   Phase phase;
-  phase.items = tiles.count() * ((half + each - 1) / each);
-  phase.macs = CostOf(w, rows);
+  phase.items = tiles * ((half + each - 1) / each);
+  phase.macs = CostOf(w, in.tiles().rows);
   phase.run = [=, &w, take = std::move(take)](int64_t item, Lane* lane) {
+    const int64_t tile = item % tiles;
     Piece piece;
-    piece.rows = tiles.tile(item % tiles.count());
-    piece.column = item / tiles.count() * each;
+    piece.rows = in.tiles().tile(tile);
+    piece.column = item / tiles * each;
     piece.columns = std::min(each, half - piece.column);
     if (whole) {
-      piece.values =
-          Multiply(w, in, piece.rows, 0, w.n(), lane, &lane->results);
+      piece.values = in.Multiply(w, tile, 0, w.n(), lane, &lane->results);
       take(piece, piece.values + half, w.n());
       return;
     }
-    piece.values = Multiply(w, in, piece.rows, piece.column, piece.columns,
-                            lane, &lane->results);
-    const float* gate = Multiply(w, in, piece.rows, half + piece.column,
-                                 piece.columns, lane, &lane->gates);
+    piece.values =
+        in.Multiply(w, tile, piece.column, piece.columns, lane, &lane->results);
+    const float* gate = in.Multiply(w, tile, half + piece.column, piece.columns,
+                                    lane, &lane->gates);
     take(piece, gate, piece.columns);
   };
   return phase;

@@ -11,18 +11,54 @@
 
 #include "kernels/audio/phase.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/quant/activations.h"
+#include "kernels/tensor.h"
 
 namespace lapidary::kernels::audio {
 
-// Rows that a batch's buffers have behind its own, since a product is one of a
-// class of sizes.
-inline constexpr int64_t kSpareRows = 16;
+// The rows that products read, in memory that somebody else owns: f32 or bf16,
+// as their weights are multiplied by, or quantised to 8 bits for int8 weights.
+class ProductRows {
+ public:
+  // What a product of so many rows needs.
+  static size_t Bytes(const WeightMatrix& w, int64_t rows);
+
+  //   w       the weights, or one of several of equal shape and dtype
+  //   memory  Bytes(w, rows), 64-byte aligned
+  ProductRows(const WeightMatrix& w, int64_t rows, std::byte* memory);
+
+  // Writes a row's columns [column, column + count): whole kQuantRecordDepths,
+  // or to the row's end.
+  void Put(int64_t row, int64_t column, const float* values,
+           int64_t count) const;
+  // Writes whole rows.
+  //   values  [rows.count][k]
+  void PutRows(RowRange rows, const float* values) const;
+
+  // The ranges of rows that are multiplied together.
+  const RowTiles& tiles() const { return tiles_; }
+
+  // Columns [first, first + count) of the product; `first` begins a panel.
+  //   tile    of tiles()
+  //   result  [rows of the tile][count], in `room`
+  float* Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
+                  int64_t count, Lane* lane, Scratch* room) const;
+
+ private:
+  QuantTiles Quantized(int64_t tile) const;
+
+  DType type_;
+  int64_t k_;
+  RowTiles tiles_;
+  std::byte* memory_;
+};
 
 // Results of rows × columns [column, column + columns).
 struct Piece {
   RowRange rows;
   int64_t column = 0, columns = 0;
-  const float* values = nullptr;  // [rows.count][columns], dense
+  float* values = nullptr;  // [rows.count][columns], dense; whoever takes it
+                            // may change it
 };
 
 struct ProductOutput {
@@ -30,16 +66,15 @@ struct ProductOutput {
   std::function<void(const Piece& piece)> take;
 };
 
-// The products of the same inputs with several matrices of equal shape.
-//   in  [rows + kSpareRows][k] in the products' type
-Phase ProductPhase(std::vector<ProductOutput> outputs, const std::byte* in,
-                   int64_t rows);
+// The products of the same inputs with several matrices of equal shape and
+// dtype.
+Phase ProductPhase(std::vector<ProductOutput> outputs, const ProductRows& in);
 
 // A product whose result's halves belong together: columns i and n/2 + i.
 //   take  piece.values and gate are [rows.count] rows of piece.columns,
 //         `stride` floats apart
 Phase GatedProductPhase(
-    const WeightMatrix& w, const std::byte* in, int64_t rows,
+    const WeightMatrix& w, const ProductRows& in,
     std::function<void(const Piece& piece, const float* gate, int64_t stride)>
         take);
 

@@ -11,6 +11,7 @@
 #include "kernels/audio/mel.h"
 #include "kernels/audio/phase.h"
 #include "kernels/audio/subsampling.h"
+#include "kernels/gemm/weight_matrix.h"
 #include "kernels/parallel.h"
 #include "kernels/simd/channel_ops.h"
 
@@ -217,12 +218,12 @@ void EmbedHardToken(const AudioWeights& weights, int64_t row, float* out) {
   const int64_t hidden = weights.config.hidden_size;
   const float eps = weights.config.rms_norm_eps;
   const WeightMatrix& projection = weights.embedding_projection;
-  Lane lane;
-  float* x = lane.inputs.Room<float>(hidden);
+  std::vector<float> x(hidden);
   NormRows(weights.hard_embedding + row * hidden, 1, hidden,
-           {weights.hard_embedding_norm, eps, Activation::kNone},
-           SourceType(FormOf(projection)), x);
-  lane.products.Multiply(projection, 1, x, out);
+           {weights.hard_embedding_norm, eps, Activation::kNone}, DType::kF32,
+           x.data());
+  GemmContext context;
+  MatMul(projection, {x.data(), 1, hidden}, {out, 1, projection.n()}, &context);
   NormRows(out, 1, weights.config.text_hidden_size,
            {nullptr, eps, Activation::kNone}, DType::kF32, out);
 }

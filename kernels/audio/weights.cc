@@ -19,6 +19,7 @@ using text::TensorUse;
 constexpr char kTower[] = "audio_tower.";
 constexpr char kEmbedder[] = "embed_audio.";
 constexpr char kSubsample[] = "audio_tower.subsample_conv_projection.";
+constexpr char kSecondConv[] = "conv_1.conv.weight";
 constexpr char kPositionProjection[] =
     "attention.attn.relative_position_embedding.pos_proj.weight";
 
@@ -136,8 +137,8 @@ FfwWeights BindFfw(const AudioConfig& c, const std::string& at,
                    TensorBinder* bind) {
   FfwWeights w;
   w.pre_layer_norm = bind->Plain(at + "pre_layer_norm.weight");
-  w.ffw_layer_1 = bind->Gemm(at + "ffw_layer_1.weight");
-  w.ffw_layer_2 = bind->Gemm(at + "ffw_layer_2.weight");
+  w.ffw_layer_1 = bind->Linear(at + "ffw_layer_1.weight");
+  w.ffw_layer_2 = bind->Linear(at + "ffw_layer_2.weight");
   const float* post = bind->Plain(at + "post_layer_norm.weight");
   if (bind->status().ok()) {
     for (int64_t i = 0; i < c.hidden_size; ++i) {
@@ -153,17 +154,17 @@ ConformerWeights BindBlock(const AudioConfig& c, const std::string& at,
   w.ffw_start = BindFfw(c, at + "ffw_layer_start.", bind);
   w.pre_attn_norm = bind->Plain(at + "attention.pre_attn_norm.weight");
   const float* per_dim = bind->Plain(at + "attention.attn.per_dim_scale");
-  w.q_proj = bind->Gemm(at + "attention.attn.q_proj.weight");
-  w.k_proj = bind->Gemm(at + "attention.attn.k_proj.weight");
-  w.v_proj = bind->Gemm(at + "attention.attn.v_proj.weight");
+  w.q_proj = bind->Linear(at + "attention.attn.q_proj.weight");
+  w.k_proj = bind->Linear(at + "attention.attn.k_proj.weight");
+  w.v_proj = bind->Linear(at + "attention.attn.v_proj.weight");
   const WeightMatrix position = bind->Gemm(at + kPositionProjection);
-  w.post = bind->Gemm(at + "attention.post.weight");
+  w.post = bind->Linear(at + "attention.post.weight");
   w.post_norm = bind->Plain(at + "attention.post_norm.weight");
   w.lconv_pre_layer_norm = bind->Plain(at + "lconv1d.pre_layer_norm.weight");
-  w.linear_start = bind->Gemm(at + "lconv1d.linear_start.weight");
+  w.linear_start = bind->Linear(at + "lconv1d.linear_start.weight");
   w.depthwise = bind->Plain(at + "lconv1d.depthwise_conv1d.weight");
   w.conv_norm = bind->Plain(at + "lconv1d.conv_norm.weight");
-  w.linear_end = bind->Gemm(at + "lconv1d.linear_end.weight");
+  w.linear_end = bind->Linear(at + "lconv1d.linear_end.weight");
   w.ffw_end = BindFfw(c, at + "ffw_layer_end.", bind);
   w.norm = bind->Plain(at + "norm.weight");
   if (bind->status().ok()) {
@@ -181,7 +182,7 @@ std::vector<AudioTensorSpec> AudioTensorSpecs(const AudioConfig& config) {
   const auto& conv = config.sscp_conv;
   list.FirstConv(subsample + "conv_0.conv.weight", conv[0]);
   list.Plain(subsample + "conv_0.norm.weight", {conv[0].channels});
-  list.Conv(subsample + "conv_1.conv.weight", conv[1], conv[0].channels);
+  list.Conv(subsample + kSecondConv, conv[1], conv[0].channels);
   list.Plain(subsample + "conv_1.norm.weight", {conv[1].channels});
   list.Matrix(subsample + "input_proj_linear.weight", config.hidden_size,
               config.subsampled_size());
@@ -201,6 +202,12 @@ bool IsAudioTensor(absl::string_view name) {
   return absl::StartsWith(name, kTower) || absl::StartsWith(name, kEmbedder);
 }
 
+bool IsAudioLinear(const text::TensorSpec& spec) {
+  return IsAudioTensor(spec.name) && spec.use == TensorUse::kGemm &&
+         !absl::EndsWith(spec.name, kSecondConv) &&
+         !absl::EndsWith(spec.name, kPositionProjection);
+}
+
 bool IsUnusedAudioTensor(absl::string_view name) {
   return name == "embed_audio.embedding_post_projection_norm.weight";
 }
@@ -213,16 +220,17 @@ absl::StatusOr<AudioWeights> BindAudioWeights(const AudioConfig& config,
   w.config = config;
   w.conv_0 = bind.Plain(subsample + "conv_0.conv.weight");
   w.conv_0_norm = bind.Plain(subsample + "conv_0.norm.weight");
-  w.conv_1 = bind.Gemm(subsample + "conv_1.conv.weight");
+  w.conv_1 = bind.Gemm(subsample + kSecondConv);
   w.conv_1_norm = bind.Plain(subsample + "conv_1.norm.weight");
-  w.input_proj_linear = bind.Gemm(subsample + "input_proj_linear.weight");
+  w.input_proj_linear = bind.Linear(subsample + "input_proj_linear.weight");
   for (int64_t block = 0; block < config.conf_num_hidden_layers; ++block) {
     w.conformer.push_back(BindBlock(config, BlockName(block), &bind));
   }
   w.hard_embedding = bind.Plain(embedder + "embedding.weight");
   w.hard_embedding_norm = bind.Plain(embedder + "hard_embedding_norm.weight");
   w.soft_embedding_norm = bind.Plain(embedder + "soft_embedding_norm.weight");
-  w.embedding_projection = bind.Gemm(embedder + "embedding_projection.weight");
+  w.embedding_projection =
+      bind.Linear(embedder + "embedding_projection.weight");
   if (!bind.status().ok()) return bind.status();
   return w;
 }

@@ -49,6 +49,11 @@ std::vector<AudioTensorSpec> AudioTensorSpecs(const AudioConfig& config);
 // embedder's.
 bool IsAudioTensor(absl::string_view name);
 
+// Whether a tensor is one of the linear layers, which may be int8. The second
+// convolution, whose inputs are not quantised, and the positions' projection,
+// which is read once, are f32 or bf16.
+bool IsAudioLinear(const text::TensorSpec& spec);
+
 // True for a name that a checkpoint may carry although nothing reads it.
 bool IsUnusedAudioTensor(absl::string_view name);
 
@@ -99,7 +104,8 @@ struct AudioWeights {
 // `lookup` must keep the bytes alive for as long as the result is used.
 //
 // Errors: what `lookup` returned, or INVALID_ARGUMENT naming the tensor whose
-// shape, dtype or use is not what the config says; RESOURCE_EXHAUSTED.
+// shape, dtype or use is not what the config says, or which is a linear layer
+// of another dtype than those before it; RESOURCE_EXHAUSTED.
 absl::StatusOr<AudioWeights> BindAudioWeights(const AudioConfig& config,
                                               const text::TensorLookup& lookup);
 

@@ -94,31 +94,30 @@ void QuantizeRecord(const float* x, int64_t row, int64_t tile_rows,
   }
 }
 
+// Quantises `count` numbers of a row, whose first is a record's.
+//   tile  that record of the tile
 template <TileLayout kLayout>
-void QuantizeRow(const float* x, int64_t k, int64_t row, int64_t tile_rows,
-                 std::byte* tile) {
+void QuantizeRecords(const float* x, int64_t count, int64_t row,
+                     int64_t tile_rows, std::byte* tile) {
   const int64_t record_bytes = tile_rows * kTileRecordRowBytes;
   int64_t i = 0;
-  for (; i + kQuantRecordDepth <= k; i += kQuantRecordDepth) {
+  for (; i + kQuantRecordDepth <= count; i += kQuantRecordDepth) {
     QuantizeRecord<kLayout>(x + i, row, tile_rows, tile);
     tile += record_bytes;
   }
-  if (i < k) {
+  if (i < count) {
     HWY_ALIGN float padded[kQuantRecordDepth] = {};
-    std::memcpy(padded, x + i, (k - i) * sizeof(float));
+    std::memcpy(padded, x + i, (count - i) * sizeof(float));
     QuantizeRecord<kLayout>(padded, row, tile_rows, tile);
   }
 }
 
-// Quantises one row.
-//   row   of the tile
-//   tile  what its rows share
-void QuantizeTileRow(TileLayout layout, const float* x, int64_t k, int64_t row,
-                     int64_t tile_rows, std::byte* tile) {
+void QuantizeTileRow(TileLayout layout, const float* x, int64_t count,
+                     int64_t row, int64_t tile_rows, std::byte* tile) {
   if (layout == TileLayout::kRows) {
-    QuantizeRow<TileLayout::kRows>(x, k, row, tile_rows, tile);
+    QuantizeRecords<TileLayout::kRows>(x, count, row, tile_rows, tile);
   } else {
-    QuantizeRow<TileLayout::kQuads>(x, k, row, tile_rows, tile);
+    QuantizeRecords<TileLayout::kQuads>(x, count, row, tile_rows, tile);
   }
 }
 
@@ -131,24 +130,29 @@ namespace lapidary::kernels {
 
 HWY_EXPORT(QuantizeTileRow);
 
-void QuantRows::Quantize(ConstMatrixView x, const ProductKernels& kernels) {
-  rows_ = x.rows;
-  k_ = x.cols;
-  auto* tiles_data = scratch_.Room<std::byte>(rows_ * RowBytes());
-  ParallelFor(rows_, [&](int64_t row) {
-    // Row r is in the last tile that begins at or before it.
-    const int64_t index = ((row + 1) * tiles() - 1) / rows_;
-    const int64_t first = FirstRow(index);
-    HWY_DYNAMIC_DISPATCH(QuantizeTileRow)
-    (kernels.layout, x.row(row), k_, row - first, FirstRow(index + 1) - first,
-     tiles_data + first * RowBytes());
-  });
+void QuantTiles::Put(int64_t row, int64_t first, const float* x, int64_t count,
+                     const ProductKernels& kernels) const {
+  // Row r is in the last tile that begins at or before it.
+  const int64_t index = ((row + 1) * tiles() - 1) / rows_;
+  const int64_t begin = FirstRow(index);
+  const int64_t tile_rows = FirstRow(index + 1) - begin;
+  HWY_DYNAMIC_DISPATCH(QuantizeTileRow)
+  (kernels.layout, x, count, row - begin, tile_rows,
+   data_ + begin * RowBytes() +
+       first / kQuantRecordDepth * tile_rows * kTileRecordRowBytes);
 }
 
-QuantRows::Tile QuantRows::tile(int64_t index) const {
+QuantTiles::Tile QuantTiles::tile(int64_t index) const {
   const int64_t first = FirstRow(index);
-  return {first, FirstRow(index + 1) - first,
-          scratch_.data() + first * RowBytes()};
+  return {first, FirstRow(index + 1) - first, data_ + first * RowBytes()};
+}
+
+void QuantRows::Quantize(ConstMatrixView x, const ProductKernels& kernels) {
+  const size_t bytes = x.rows * QuantActivationBytes(x.cols);
+  static_cast<QuantTiles&>(*this) = {x.rows, x.cols,
+                                     scratch_.Room<std::byte>(bytes)};
+  ParallelFor(x.rows,
+              [&](int64_t row) { Put(row, 0, x.row(row), x.cols, kernels); });
 }
 
 }  // namespace lapidary::kernels

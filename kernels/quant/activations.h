@@ -25,7 +25,8 @@
 
 namespace lapidary::kernels {
 
-class QuantRows {
+// Quantised rows in memory that somebody else owns.
+class QuantTiles {
  public:
   struct Tile {
     int64_t first_row = 0;
@@ -33,10 +34,17 @@ class QuantRows {
     const std::byte* data = nullptr;
   };
 
-  // Quantises all rows, by all threads, as `kernels` read them. Reuses the
-  // memory of the last call. Numbers whose largest is below 1e-30 become zeros.
-  void Quantize(ConstMatrixView x,
-                const ProductKernels& kernels = ProductKernelsInUse());
+  QuantTiles() = default;
+  //   data  rows · QuantActivationBytes(k) bytes
+  QuantTiles(int64_t rows, int64_t k, std::byte* data)
+      : rows_(rows), k_(k), data_(data) {}
+
+  // Quantises `count` numbers of a row, from column `first` on, by the calling
+  // thread, as `kernels` read them. `first` begins a scale's 128 numbers, and
+  // the last of theirs are there or the row ends. Numbers whose largest is
+  // below 1e-30 become zeros.
+  void Put(int64_t row, int64_t first, const float* x, int64_t count,
+           const ProductKernels& kernels = ProductKernelsInUse()) const;
 
   int64_t rows() const { return rows_; }
   int64_t k() const { return k_; }
@@ -45,14 +53,25 @@ class QuantRows {
   int64_t tiles() const { return (rows_ + kMaxTileRows - 1) / kMaxTileRows; }
   Tile tile(int64_t index) const;
 
-  size_t bytes() const { return scratch_.bytes(); }
-
  private:
   int64_t FirstRow(int64_t tile) const { return rows_ * tile / tiles(); }
   int64_t RowBytes() const { return QuantActivationBytes(k_); }
 
   int64_t rows_ = 0;
   int64_t k_ = 0;
+  std::byte* data_ = nullptr;
+};
+
+// Quantised rows with memory of their own.
+class QuantRows : public QuantTiles {
+ public:
+  // Quantises all rows, by all threads. Reuses the memory of the last call.
+  void Quantize(ConstMatrixView x,
+                const ProductKernels& kernels = ProductKernelsInUse());
+
+  size_t bytes() const { return scratch_.bytes(); }
+
+ private:
   Scratch scratch_;
 };
 

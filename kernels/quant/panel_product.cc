@@ -40,7 +40,7 @@ int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles) {
 }
 
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
-                    const QuantRows& x, MatrixView outputs) {
+                    const QuantTiles& x, MatrixView outputs) {
   if (panels.dtype == DType::kInt4 && x.tiles() > 1 &&
       kernels.decode_int4 != nullptr) {
     MultiplyPanels(kernels, Decode(kernels.decode_int4, panels), x, outputs);
@@ -56,7 +56,7 @@ void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
   const int64_t column = panels.first * kQuantPanelRows;
   p.columns = std::min(panels.count * kQuantPanelRows, panels.n - column);
   for (int64_t t = 0; t < x.tiles(); ++t) {
-    const QuantRows::Tile tile = x.tile(t);
+    const QuantTiles::Tile tile = x.tile(t);
     p.tile = tile.data;
     p.tile_rows = tile.rows;
     p.out = outputs.row(tile.first_row) + column;

@@ -33,7 +33,7 @@ int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles);
 // decoded once for all of them.
 //   outputs  [x.rows()][n]
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
-                    const QuantRows& x, MatrixView outputs);
+                    const QuantTiles& x, MatrixView outputs);
 
 }  // namespace lapidary::kernels
 

@@ -16,24 +16,11 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class T>
-void SiluRowsOf(const float* x, int64_t rows, int64_t n, int64_t stride,
-                T* out) {
-  for (int64_t r = 0; r < rows; ++r) {
-    ForEachVector(n, [&](auto d, int64_t i) {
-      const auto v = hn::LoadU(d, x + r * n + i);
-      StoreAs(d, TimesSigmoid(d, v, v), out + r * stride + i);
-    });
-  }
-}
-
-void SiluRowsTarget(const float* x, int64_t rows, int64_t n, DType type,
-                    int64_t stride, void* out) {
-  if (type == DType::kBf16) {
-    SiluRowsOf(x, rows, n, stride, static_cast<uint16_t*>(out));
-  } else {
-    SiluRowsOf(x, rows, n, stride, static_cast<float*>(out));
-  }
+void SiluTarget(const float* x, int64_t n, float* out) {
+  ForEachVector(n, [&](auto d, int64_t i) {
+    const auto v = hn::LoadU(d, x + i);
+    hn::StoreU(TimesSigmoid(d, v, v), d, out + i);
+  });
 }
 
 void GateRowsTarget(const float* value, const float* gate, int64_t rows,
@@ -55,12 +42,11 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lapidary::kernels {
 
-HWY_EXPORT(SiluRowsTarget);
+HWY_EXPORT(SiluTarget);
 HWY_EXPORT(GateRowsTarget);
 
-void SiluRows(const float* x, int64_t rows, int64_t n, DType type,
-              int64_t stride, void* out) {
-  HWY_DYNAMIC_DISPATCH(SiluRowsTarget)(x, rows, n, type, stride, out);
+void Silu(const float* x, int64_t n, float* out) {
+  HWY_DYNAMIC_DISPATCH(SiluTarget)(x, n, out);
 }
 
 void GateRows(const float* value, const float* gate, int64_t rows, int64_t n,

@@ -6,15 +6,12 @@
 
 #include <cstdint>
 
-#include "kernels/tensor.h"
-
 namespace lapidary::kernels {
 
-// out[r][i] = silu(x[r][i])
-//   x    [rows][n], dense
-//   out  [rows] rows of n, `stride` elements apart, of `type` (kF32, kBf16)
-void SiluRows(const float* x, int64_t rows, int64_t n, DType type,
-              int64_t stride, void* out);
+// out = silu(x)
+//   x    [n]
+//   out  [n]; may alias x
+void Silu(const float* x, int64_t n, float* out);
 
 // out[r][i] = value[r][i] · sigmoid(gate[r][i])
 //   value, gate  [rows] rows of n, `in_stride` floats apart

@@ -9,10 +9,12 @@
 #define LAPIDARY_KERNELS_TEXT_TENSOR_BINDER_H_
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "kernels/gemm/weight_matrix.h"
+#include "kernels/tensor.h"
 #include "kernels/text/weights.h"
 
 namespace lapidary::kernels::text {
@@ -35,13 +37,18 @@ class TensorBinder {
 
   // A matrix in f32 or bf16; numbers in f32. Empty and null after an error.
   WeightMatrix Gemm(const std::string& name);
+  // A matrix in f32, bf16 or int8, and in the same as all others of this call.
+  WeightMatrix Linear(const std::string& name);
   const float* Plain(const std::string& name);
 
  private:
-  PackedTensor Find(const std::string& name, TensorUse use);
+  PackedTensor Find(const std::string& name, TensorUse use,
+                    bool int8_too = false);
+  WeightMatrix Wrap(const PackedTensor& tensor);
 
   const TensorLookup& lookup_;
   std::map<std::string, TensorSpec> specs_;
+  std::optional<DType> linear_;
   absl::Status status_;
 };
 

@@ -1,12 +1,14 @@
 // How long the 680M audio tower takes for a clip, beside the oneDNN matrix
 // products that it cannot do without, what live sound costs, and memory.
 //
-//   audio_bench FOLDER f32|bf16 [SECONDS] [THREADS] [ROUNDS]
+//   audio_bench FOLDER DTYPE[,DTYPE…] [SECONDS] [THREADS] [ROUNDS]
 //
-// FOLDER keeps the packed random model (2.8 GB in f32) for the next time. The
-// products alone are of all of a clip's rows by oneDNN's own threads, weights
-// in the order that it likes best, each shape timed by itself and counted as
-// often as the tower has it.
+// Towers of several dtypes, f32, bf16 and int8, take turns. FOLDER keeps the
+// packed random models (2.8 GB in f32) for the next time, each in a folder
+// named for its dtype. The products alone are of all of a clip's rows by
+// oneDNN's own threads, weights in the order that it likes best, each shape
+// timed by itself and counted as often as the tower has it; int8's are
+// oneDNN's bf16 ones.
 #include <omp.h>
 #include <sys/resource.h>
 
@@ -22,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "kernels/audio/mel.h"
 #include "kernels/audio/tower.h"
 #include "kernels/parallel.h"
@@ -93,7 +97,9 @@ void MakeModel(const std::string& folder, kernels::DType dtype) {
     PackOptions pack;
     pack.source = synth.target;
     pack.target = folder;
-    pack.dtypes.matrices = dtype;
+    const bool int8 = dtype == kernels::DType::kInt8;
+    pack.dtypes.matrices = int8 ? kernels::DType::kBf16 : dtype;
+    pack.dtypes.others[MatrixGroup::kAudio] = dtype;
     status = Pack(pack);
   }
   RemoveAll(synth.target).IgnoreError();
@@ -200,74 +206,105 @@ std::vector<double> Stream(AudioTower* tower,
   return times;
 }
 
+// A tower and what was measured of it.
+struct Case {
+  std::string dtype;
+  std::unique_ptr<AudioTower> tower;
+  std::vector<double> clip, alone, step_alone, steps, longest;
+  size_t bytes = 0;
+};
+
+Case Open(const std::string& folder, const std::string& dtype) {
+  Case result;
+  result.dtype = dtype;
+  const std::string packed = folder + "/" + dtype;
+  MakeModel(packed, dtype == "int8"   ? kernels::DType::kInt8
+                    : dtype == "bf16" ? kernels::DType::kBf16
+                                      : kernels::DType::kF32);
+  const auto model = PackedModel::Open(packed, PackedModelOptions());
+  absl::Status status = model.status();
+  if (status.ok()) {
+    const auto weights = (*model)->LoadAudio();
+    if (weights.ok()) result.tower = std::make_unique<AudioTower>(*weights);
+    status = weights.status();
+  }
+  if (!status.ok()) {
+    std::fprintf(stderr, "%s\n", status.ToString().c_str());
+    std::exit(1);
+  }
+  return result;
+}
+
+void Measure(const std::vector<float>& samples, int threads, Case* c) {
+  const ClipTimes times = EncodeClip(c->tower.get(), samples);
+  c->clip.push_back(times.whole);
+  c->longest.push_back(times.longest_step);
+  c->bytes = times.bytes;
+  const std::vector<double> live = Stream(c->tower.get(), samples);
+  c->steps.insert(c->steps.end(), live.begin(), live.end());
+  omp_set_num_threads(threads);
+  const auto type =
+      c->dtype == "f32" ? memory::data_type::f32 : memory::data_type::bf16;
+  const AudioConfig& config = c->tower->config();
+  const auto count = static_cast<int64_t>(samples.size());
+  c->alone.push_back(
+      ProductsAlone(config, config.ConformerFrames(count), type));
+  c->step_alone.push_back(ProductsAlone(config, kFramesOfAStep, type));
+}
+
+void Print(const Case& c, double mel_ms) {
+  std::printf("%s\n", c.dtype.c_str());
+  std::printf("clip          %8.1f ms (%.0f to %.0f), longest step %.1f ms\n",
+              Median(c.clip), Quantile(c.clip, 0), Quantile(c.clip, 1),
+              Median(c.longest));
+  std::printf("products only %8.1f ms: %.0f %% of the clip's time\n",
+              Median(c.alone), 100 * Median(c.alone) / Median(c.clip));
+  std::printf("mel           %8.1f ms: %.2f %%\n", mel_ms,
+              100 * mel_ms / Median(c.clip));
+  std::printf("480 ms live   %8.1f ms, p99 %.1f: %.1f %% of real time\n",
+              Median(c.steps), Quantile(c.steps, 0.99),
+              100 * Median(c.steps) / 480);
+  std::printf("products only %8.1f ms, one weight again and again\n",
+              Median(c.step_alone));
+  std::printf("memory        %8.1f MB clip, %.1f MB scratch\n",
+              static_cast<double>(c.bytes) / 1e6,
+              static_cast<double>(c.tower->ScratchBytes()) / 1e6);
+}
+
 int Main(int argc, char** argv) {
   if (argc < 3) {
     std::fprintf(stderr,
-                 "audio_bench FOLDER f32|bf16 [SECONDS] [THREADS] [ROUNDS]\n");
+                 "audio_bench FOLDER DTYPE[,DTYPE…] [SECONDS] [THREADS] "
+                 "[ROUNDS]\n");
     return 2;
   }
-  const bool bf16 = std::string(argv[2]) == "bf16";
   const double seconds = argc > 3 ? std::atof(argv[3]) : 30.0;
   const int threads = argc > 4 ? std::atoi(argv[4]) : 2;
   const int rounds = argc > 5 ? std::atoi(argv[5]) : 5;
-  MakeModel(argv[1], bf16 ? kernels::DType::kBf16 : kernels::DType::kF32);
   omp_set_num_threads(threads);
   kernels::SetComputeThreads(threads);
-
-  const auto model = PackedModel::Open(argv[1], PackedModelOptions());
-  if (!model.ok()) {
-    std::fprintf(stderr, "%s\n", model.status().ToString().c_str());
-    return 1;
+  std::vector<Case> cases;
+  for (const absl::string_view dtype : absl::StrSplit(argv[2], ',')) {
+    cases.push_back(Open(argv[1], std::string(dtype)));
   }
-  const auto weights = (*model)->LoadAudio();
-  if (!weights.ok()) {
-    std::fprintf(stderr, "%s\n", weights.status().ToString().c_str());
-    return 1;
-  }
-  AudioTower tower(*weights);
   const auto samples = Noise(static_cast<int64_t>(seconds * 16000));
-  EncodeClip(&tower, samples);
-
-  std::vector<double> clip, alone, step_alone, steps, longest;
-  size_t bytes = 0;
+  for (const Case& c : cases) EncodeClip(c.tower.get(), samples);
   for (int round = 0; round < rounds; ++round) {
-    const ClipTimes times = EncodeClip(&tower, samples);
-    clip.push_back(times.whole);
-    longest.push_back(times.longest_step);
-    bytes = times.bytes;
-    omp_set_num_threads(threads);
-    const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-    const auto count = static_cast<int64_t>(samples.size());
-    alone.push_back(ProductsAlone(tower.config(),
-                                  tower.config().ConformerFrames(count), type));
-    step_alone.push_back(ProductsAlone(tower.config(), kFramesOfAStep, type));
-    const std::vector<double> live = Stream(&tower, samples);
-    steps.insert(steps.end(), live.begin(), live.end());
+    for (Case& c : cases) Measure(samples, threads, &c);
   }
-  kernels::audio::MelFrontEnd mel(tower.config().mel);
+  const AudioConfig& config = cases[0].tower->config();
+  kernels::audio::MelFrontEnd mel(config.mel);
   kernels::Scratch scratch;
-  std::vector<float> row(tower.config().mel.feature_size);
-  const int64_t frames = tower.config().mel.Frames(samples.size());
+  std::vector<float> row(config.mel.feature_size);
+  const int64_t frames = config.mel.Frames(samples.size());
   const double mel_ms = Milliseconds([&] {
     for (int64_t m = 0; m < frames; ++m) {
       mel.Frame(&samples[m * 160], row.data(), &scratch);
     }
   });
-  const double share = 100 * mel_ms / threads / Median(clip);
-  std::printf("%s, %.1f s, %d threads\n", argv[2], seconds, threads);
-  std::printf("clip          %8.1f ms (%.0f to %.0f), longest step %.1f ms\n",
-              Median(clip), Quantile(clip, 0), Quantile(clip, 1),
-              Median(longest));
-  std::printf("products only %8.1f ms: %.0f %% of the clip's time\n",
-              Median(alone), 100 * Median(alone) / Median(clip));
-  std::printf("mel           %8.1f ms on one thread: %.2f %%\n", mel_ms, share);
-  std::printf("480 ms live   %8.1f ms, p99 %.1f: %.1f %% of real time\n",
-              Median(steps), Quantile(steps, 0.99), 100 * Median(steps) / 480);
-  std::printf("products only %8.1f ms, one weight again and again\n",
-              Median(step_alone));
-  std::printf("memory        %8.1f MB clip, %.1f MB scratch, %.0f MB peak\n",
-              static_cast<double>(bytes) / 1e6,
-              static_cast<double>(tower.ScratchBytes()) / 1e6, PeakMegabytes());
+  std::printf("%.1f s, %d threads, %.0f MB peak\n", seconds, threads,
+              PeakMegabytes());
+  for (const Case& c : cases) Print(c, mel_ms / threads);
   return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "storage/audio_config_reader.h"
 #include "storage/packed_model.h"
 #include "storage/synth.h"
+#include "storage/tensor_groups.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_model.h"
 
@@ -193,6 +194,42 @@ TEST_F(AudioPackTest, Int4Model_KeepsTheTowerInBf16AndCountsIt) {
   const auto weights = (*model)->LoadAudio();
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ((*weights)->conformer[0].q_proj.dtype(), DType::kBf16);
+}
+
+TEST_F(AudioPackTest, Int8Tower_InAModelOfAnyDType) {
+  Synth(Small());
+  for (const DType matrices :
+       {DType::kF32, DType::kBf16, DType::kInt8, DType::kInt4}) {
+    PackDTypes dtypes;
+    dtypes.matrices = matrices;
+    dtypes.others[MatrixGroup::kAudio] = DType::kInt8;
+    const auto packed = PackFolder(dir_, hf_, dtypes);
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    const auto model = PackedModel::Open(*packed, {});
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto weights = (*model)->LoadAudio();
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    EXPECT_EQ((*weights)->conformer[0].q_proj.dtype(), DType::kInt8);
+    EXPECT_EQ((*weights)->embedding_projection.dtype(), DType::kInt8);
+    EXPECT_EQ((*weights)->conv_1.dtype(), DType::kBf16);
+    double error = 0;
+    for (const TensorGroup& group : (*model)->groups()) {
+      if (group.name == "audio tower" && group.dtype == DType::kInt8) {
+        error = group.rms_error;
+      }
+    }
+    EXPECT_GT(error, 1e-4);
+    EXPECT_LT(error, 0.02);
+  }
+}
+
+TEST_F(AudioPackTest, Int4Tower_IsRefused) {
+  Synth(Small());
+  PackDTypes dtypes;
+  dtypes.others[MatrixGroup::kAudio] = DType::kInt4;
+  const auto packed = PackFolder(dir_, hf_, dtypes);
+  EXPECT_EQ(packed.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(packed.status().message()), HasSubstr("audio tower"));
 }
 
 TEST_F(AudioPackTest, OtherWidth_IsNamedWithTheRightOne) {

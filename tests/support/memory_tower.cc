@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/conv/tap_order.h"
 #include "kernels/gemm/weight_layout.h"
+#include "kernels/quant/quantized_row.h"
 
 namespace lapidary {
 namespace {
@@ -185,14 +186,19 @@ void MemoryTower::FillEmbedder() {
 }
 
 absl::StatusOr<std::shared_ptr<const AudioWeights>> MemoryTower::Bind(
-    DType dtype) const {
+    DType dtype, const std::map<std::string, DType>& others) const {
   auto owned = std::make_shared<Owned>();
   for (const AudioTensorSpec& spec : AudioTensorSpecs(config_)) {
     const bool plain = spec.packed.use == TensorUse::kPlain;
-    owned->buffers.push_back(
-        PackTensor(spec, values_.at(spec.packed.name), dtype));
+    const auto other = others.find(spec.packed.name);
     PackedTensor tensor;
-    tensor.dtype = plain ? DType::kF32 : dtype;
+    tensor.dtype = plain                                        ? DType::kF32
+                   : other != others.end()                      ? other->second
+                   : kernels::audio::IsAudioLinear(spec.packed) ? dtype
+                   : kernels::IsQuantized(dtype)                ? DType::kBf16
+                                                                : dtype;
+    owned->buffers.push_back(
+        PackTensor(spec, values_.at(spec.packed.name), tensor.dtype));
     tensor.use = spec.packed.use;
     tensor.shape = spec.packed.shape;
     tensor.data = owned->buffers.back()->data();

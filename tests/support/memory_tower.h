@@ -51,9 +51,12 @@ class MemoryTower {
   // The embedder of §9.3.
   void FillEmbedder();
 
-  // Packs the matrices at `dtype`; the weights keep what they lie in.
+  // Packs the matrices at `dtype`, those that cannot be int8 in bf16 then; the
+  // weights keep what they lie in.
+  //   others  matrices that are packed otherwise, by name
   absl::StatusOr<std::shared_ptr<const kernels::audio::AudioWeights>> Bind(
-      kernels::DType dtype) const;
+      kernels::DType dtype,
+      const std::map<std::string, kernels::DType>& others = {}) const;
 
  private:
   kernels::audio::AudioConfig config_;

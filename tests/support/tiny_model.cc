@@ -84,10 +84,18 @@ absl::StatusOr<std::string> SynthFolder(const TempDir& dir,
 absl::StatusOr<std::string> PackFolder(const TempDir& dir,
                                        const std::string& hf,
                                        kernels::DType dtype) {
+  PackDTypes dtypes;
+  dtypes.matrices = dtype;
+  return PackFolder(dir, hf, dtypes);
+}
+
+absl::StatusOr<std::string> PackFolder(const TempDir& dir,
+                                       const std::string& hf,
+                                       const PackDTypes& dtypes) {
   PackOptions options;
   options.source = hf;
   options.target = dir.Unused("packed");
-  options.dtypes.matrices = dtype;
+  options.dtypes = dtypes;
   if (auto s = Pack(options); !s.ok()) return s;
   return options.target;
 }

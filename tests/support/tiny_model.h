@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/tensor.h"
+#include "storage/tensor_groups.h"
 
 namespace lapidary {
 
@@ -50,6 +51,9 @@ absl::StatusOr<std::string> SynthFolder(const TempDir& dir,
 absl::StatusOr<std::string> PackFolder(const TempDir& dir,
                                        const std::string& hf,
                                        kernels::DType dtype);
+absl::StatusOr<std::string> PackFolder(const TempDir& dir,
+                                       const std::string& hf,
+                                       const PackDTypes& dtypes);
 
 }  // namespace lapidary
 

@@ -15,6 +15,7 @@
 #include "storage/packed_model.h"
 #include "storage/safetensors.h"
 #include "storage/synth.h"
+#include "storage/tensor_groups.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/vision_golden.h"
@@ -49,22 +50,34 @@ std::vector<float> GoldenSamples(int64_t count) {
   return samples;
 }
 
-double Largest(const std::vector<float>& golden,
-               const std::vector<float>& values) {
+struct Difference {
+  double largest = 0, rms = 0;
+};
+
+Difference Compare(const std::vector<float>& golden,
+                   const std::vector<float>& values) {
   const auto count = static_cast<int64_t>(values.size());
   const int64_t step = std::max<int64_t>(1, (count + kKept - 1) / kKept);
   EXPECT_EQ(static_cast<int64_t>(golden.size()), (count + step - 1) / step);
-  double largest = 0;
+  Difference result;
   for (size_t i = 0; i < golden.size() && i * step < values.size(); ++i) {
     const double difference = std::fabs(values[i * step] - golden[i]);
     // Not max, which a NaN would pass.
-    if (!(difference <= largest)) largest = difference;
+    if (!(difference <= result.largest)) result.largest = difference;
+    result.rms += difference * difference;
   }
-  return largest;
+  result.rms = std::sqrt(result.rms / static_cast<double>(golden.size()));
+  return result;
+}
+
+double Largest(const std::vector<float>& golden,
+               const std::vector<float>& values) {
+  return Compare(golden, values).largest;
 }
 
 class AudioParityTest : public testing::TestWithParam<std::string> {
  protected:
+  // The tower in `dtype`.
   std::shared_ptr<const AudioWeights> Load(DType dtype) {
     const std::string folder = absl::StrCat(kFolder, GetParam(), "/");
     auto json = ParseJson(ReadBytes(folder + "golden.json"), GetParam());
@@ -76,7 +89,9 @@ class AudioParityTest : public testing::TestWithParam<std::string> {
     const auto hf = SynthFolder(dir_, ReadBytes(folder + "config.json"),
                                 golden_.at("seed"), DType::kBf16);
     EXPECT_TRUE(hf.ok()) << hf.status();
-    const auto packed = PackFolder(dir_, *hf, dtype);
+    PackDTypes dtypes;
+    dtypes.others[MatrixGroup::kAudio] = dtype;
+    const auto packed = PackFolder(dir_, *hf, dtypes);
     EXPECT_TRUE(packed.ok()) << packed.status();
     PackedModelOptions options;
     options.verify_weights = true;
@@ -154,18 +169,27 @@ TEST_P(AudioParityTest, F32_EqualsHuggingFace) {
   }
 }
 
-// bf16 inputs of products: how far that is from f32, not how near.
-TEST_P(AudioParityTest, Bf16_IsNear) {
-  const auto weights = Load(DType::kBf16);
-  for (const Json& each : golden_.at("cases")) {
-    const int64_t samples = each.at("samples");
-    if (samples > 80000) continue;
-    auto parts = Encode(weights, samples);
-    const std::string key = absl::StrCat(samples, ".soft_tokens");
-    const double soft = Largest(Golden(key), parts["embed_audio"]);
-    std::printf("%s, bf16, %lld samples: soft tokens %.1e\n",
-                GetParam().c_str(), static_cast<long long>(samples), soft);
-    EXPECT_LE(soft, 0.25);
+// Rounded inputs of products: how far that is from f32, not how near.
+TEST_P(AudioParityTest, Bf16AndInt8_AreNear) {
+  for (const DType dtype : {DType::kBf16, DType::kInt8}) {
+    const auto weights = Load(dtype);
+    for (const Json& each : golden_.at("cases")) {
+      const int64_t samples = each.at("samples");
+      if (samples > 80000) continue;
+      auto parts = Encode(weights, samples);
+      const std::vector<float> golden =
+          Golden(absl::StrCat(samples, ".soft_tokens"));
+      const Difference soft = Compare(golden, parts["embed_audio"]);
+      const Difference encoded =
+          Compare(Golden(absl::StrCat(samples, ".encoded")), parts["tower"]);
+      std::printf(
+          "%s, %s, %lld samples: soft tokens max %.1e, RMS %.1e; encoded "
+          "RMS %.1e of its RMS\n",
+          GetParam().c_str(), NameOf(dtype), static_cast<long long>(samples),
+          soft.largest, soft.rms,
+          encoded.rms / each.at("rms")[0].get<double>());
+      EXPECT_LE(soft.largest, dtype == DType::kBf16 ? 0.25 : 1.0);
+    }
   }
 }
 

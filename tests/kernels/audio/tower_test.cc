@@ -8,11 +8,13 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/parallel.h"
+#include "kernels/quant/product_kernels.h"
 #include "tests/support/memory_tower.h"
 
 namespace lapidary {
@@ -20,6 +22,7 @@ namespace {
 
 using kernels::ConstMatrixView;
 using kernels::DType;
+using kernels::audio::AudioConfig;
 using kernels::audio::AudioState;
 using kernels::audio::AudioTower;
 using kernels::audio::AudioTowerOptions;
@@ -99,7 +102,7 @@ class AudioTowerTest : public testing::Test {
 
 TEST_F(AudioTowerTest, AnyPieces_GiveTheNumbersOfTheWholeClip) {
   std::mt19937 random(7);
-  for (const DType dtype : {DType::kF32, DType::kBf16}) {
+  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kInt8}) {
     AudioTowerOptions options;
     options.step_macs = 1 << 20;
     AudioTower tower(Weights(dtype), options);
@@ -114,7 +117,7 @@ TEST_F(AudioTowerTest, AnyPieces_GiveTheNumbersOfTheWholeClip) {
     }
     RecordProperty(NameOf(dtype), std::to_string(largest));
     std::printf("%s: max |whole - pieces| %.3g\n", NameOf(dtype), largest);
-    EXPECT_LE(largest, 1e-5) << NameOf(dtype);
+    EXPECT_LE(largest, dtype == DType::kInt8 ? 0.0 : 1e-5) << NameOf(dtype);
   }
 }
 
@@ -155,13 +158,97 @@ TEST_F(AudioTowerTest, ClipsThatTakeTurns_DoNotDisturbEachOther) {
 }
 
 TEST_F(AudioTowerTest, ThreadsChangeNothing) {
-  AudioTower tower(Weights(DType::kBf16));
-  const std::vector<float> samples = NoiseSamples(4, 60000, 0.2);
-  kernels::SetComputeThreads(1);
-  const std::vector<float> one = EncodeWhole(&tower, samples);
-  kernels::SetComputeThreads(3);
-  const std::vector<float> three = EncodeWhole(&tower, samples);
-  EXPECT_EQ(one, three);
+  for (const DType dtype : {DType::kBf16, DType::kInt8}) {
+    AudioTower tower(Weights(dtype));
+    const std::vector<float> samples = NoiseSamples(4, 60000, 0.2);
+    kernels::SetComputeThreads(1);
+    const std::vector<float> one = EncodeWhole(&tower, samples);
+    kernels::SetComputeThreads(3);
+    const std::vector<float> three = EncodeWhole(&tower, samples);
+    EXPECT_EQ(one, three) << NameOf(dtype);
+  }
+}
+
+// Sizes that fill neither panels nor records, nor halves of a gate.
+AudioConfig OddAudioConfig() {
+  AudioConfig c = MiniAudioConfig();
+  c.hidden_size = 150;
+  c.conf_num_attention_heads = 3;
+  c.text_hidden_size = 37;
+  return c;
+}
+
+TEST(Int8AudioTowerTest, EveryKernelGivesTheSameNumbers) {
+  for (const AudioConfig& config : {MiniAudioConfig(), OddAudioConfig()}) {
+    MemoryTower memory(config);
+    memory.DrawLikeTorch(0);
+    memory.MakeLively();
+    memory.FillEmbedder();
+    const auto weights = memory.Bind(DType::kInt8);
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    const std::vector<float> samples = NoiseSamples(9, 90000, 0.2);
+    std::vector<float> first;
+    for (const auto* kernels : kernels::UsableProductKernels()) {
+      kernels::UseProductKernelsForTest(kernels);
+      AudioTower tower(*weights);
+      const std::vector<float> tokens = EncodeWhole(&tower, samples);
+      std::vector<float> hard(config.text_hidden_size);
+      EmbedHardToken(**weights, 1, hard.data());
+      std::vector<float> all = tokens;
+      all.insert(all.end(), hard.begin(), hard.end());
+      if (first.empty()) first = all;
+      EXPECT_EQ(all, first) << kernels->name;
+    }
+    kernels::UseProductKernelsForTest(kernels::UsableProductKernels()[0]);
+  }
+}
+
+double Rms(const std::vector<float>& values) {
+  double squares = 0;
+  for (const float value : values) squares += value * value;
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+TEST(Int8AudioTowerTest, IsNearF32_WhateverTheSizes) {
+  for (const AudioConfig& config :
+       {MiniAudioConfig(), OddAudioConfig(), RealFrontAudioConfig()}) {
+    MemoryTower memory(config);
+    memory.DrawLikeTorch(0);
+    memory.FillEmbedder();
+    const auto exact = memory.Bind(DType::kF32);
+    const auto int8 = memory.Bind(DType::kInt8);
+    ASSERT_TRUE(exact.ok() && int8.ok()) << exact.status() << int8.status();
+    AudioTower exact_tower(*exact), int8_tower(*int8);
+    const std::vector<float> samples = NoiseSamples(9, 90000, 0.2);
+    const std::vector<float> want = EncodeWhole(&exact_tower, samples);
+    std::vector<float> error = EncodeWhole(&int8_tower, samples);
+    ASSERT_EQ(error.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) error[i] -= want[i];
+    std::printf("%d wide: RMS of the error %.3g of %.3g\n",
+                static_cast<int>(config.hidden_size), Rms(error), Rms(want));
+    EXPECT_LE(Rms(error), 0.05 * Rms(want)) << config.hidden_size;
+  }
+}
+
+TEST(Int8AudioTowerTest, WhatCannotBeInt8_IsNamed) {
+  const MemoryTower memory(MiniAudioConfig());
+  const std::string conv =
+      "audio_tower.subsample_conv_projection.conv_1.conv.weight";
+  const std::string positions =
+      "audio_tower.conformer.1.attention.attn.relative_position_embedding."
+      "pos_proj.weight";
+  const std::string post = "audio_tower.conformer.1.attention.post.weight";
+  for (const auto& [name, dtype] :
+       std::vector<std::pair<std::string, DType>>{{conv, DType::kInt8},
+                                                  {positions, DType::kInt8},
+                                                  {post, DType::kInt4},
+                                                  {post, DType::kF32}}) {
+    const absl::Status status =
+        memory.Bind(DType::kInt8, {{name, dtype}}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+    EXPECT_THAT(std::string(status.message()), HasSubstr("pack the model"));
+  }
 }
 
 // gemma3n-audio.md §9: samples that come later change no token before.

@@ -58,6 +58,7 @@ void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
   for (int64_t t = 0; t < x.tiles(); ++t) {
     const QuantTiles::Tile tile = x.tile(t);
     p.tile = tile.data;
+    p.ahead = t == 0;
     p.tile_rows = tile.rows;
     p.out = outputs.row(tile.first_row) + column;
     multiply(p);

@@ -38,6 +38,11 @@ constexpr int64_t kStep = 64;
 constexpr int64_t kSteps = kQuantRecordDepth / kStep;
 constexpr int64_t kStepBytes = kStep * kQuantPanelRows;
 
+// How far ahead of int8 weights that are in no cache yet to ask for more: 16
+// rows then read a quarter more (Emerald Rapids). Where int4 is decoded in
+// between it changes nothing.
+constexpr int64_t kPrefetchBytes = 8192;
+
 // What the tile registers are for: macros take only literals.
 #define LAPIDARY_DOTS 0
 #define LAPIDARY_ACTIVATIONS 1
@@ -91,6 +96,12 @@ LAPIDARY_AMX_INLINE void MultiplyRecord(const std::byte* weights,
   _tile_stored(LAPIDARY_DOTS, dots, kStep);
 }
 
+LAPIDARY_AMX_INLINE void PrefetchInt8(const std::byte* record) {
+  for (int64_t at = 0; at < QuantRecordBytes(DType::kInt8); at += 64) {
+    _mm_prefetch(record + kPrefetchBytes + at, _MM_HINT_T1);
+  }
+}
+
 // Adds a record's dot products to the rows' sums.
 template <int kRows>
 LAPIDARY_AMX_INLINE void AddDots(const int32_t* dots, const std::byte* x,
@@ -124,6 +135,7 @@ LAPIDARY_AMX_INLINE void MultiplyPanel(const TileProduct& p,
     record += QuantRecordBytes(kType);
     const std::byte* next =
         r + 1 < p.records ? Weights<kType>(record, room[(r + 1) % 2]) : nullptr;
+    if (kType == DType::kInt8 && p.ahead) PrefetchInt8(record);
     MultiplyRecord(weights, x, dots[r % 2]);
     if (r > 0) AddDots<kRows>(dots[(r - 1) % 2], x - kXBytes, sums);
     weights = next;

@@ -33,6 +33,8 @@ struct TileProduct {
   float* out = nullptr;
   int64_t out_stride = 0;
   int64_t columns = 0;
+  // Whether the panels are not in this core's caches yet.
+  bool ahead = true;
 };
 
 // One of its panels.

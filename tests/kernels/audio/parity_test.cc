@@ -188,7 +188,10 @@ TEST_P(AudioParityTest, Bf16AndInt8_AreNear) {
           GetParam().c_str(), NameOf(dtype), static_cast<long long>(samples),
           soft.largest, soft.rms,
           encoded.rms / each.at("rms")[0].get<double>());
-      EXPECT_LE(soft.largest, dtype == DType::kBf16 ? 0.25 : 1.0);
+      // Twice the largest measured: 0.036 and 0.19; RMS 0.010 and 0.063, of
+      // soft tokens whose own is 1, all of the published shape.
+      EXPECT_LE(soft.largest, dtype == DType::kBf16 ? 0.08 : 0.4);
+      EXPECT_LE(soft.rms, dtype == DType::kBf16 ? 0.02 : 0.12);
     }
   }
 }

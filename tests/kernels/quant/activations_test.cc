@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -97,6 +98,26 @@ TEST_P(QuantRowsTest, CodesScalesAndSums_LieAsDrawn) {
   for (const ProductKernels& readers : kReaders) {
     SCOPED_TRACE(readers.name);
     ExpectAsDrawn(readers);
+  }
+}
+
+TEST_P(QuantRowsTest, PiecesOfARow_GiveTheBytesOfTheWhole) {
+  constexpr int64_t kRows = 21, kK = 700;
+  std::vector<float> x(kRows * kK);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = NormalNoise(i, 9);
+  for (const ProductKernels& readers : kReaders) {
+    QuantRows whole;
+    whole.Quantize({x.data(), kRows, kK}, readers);
+    std::vector<std::byte> bytes(kRows * QuantActivationBytes(kK));
+    const QuantTiles tiles(kRows, kK, bytes.data());
+    for (int64_t column = 512; column >= 0; column -= 256) {
+      for (int64_t row = 0; row < kRows; ++row) {
+        tiles.Put(row, column, &x[row * kK + column],
+                  std::min<int64_t>(256, kK - column), readers);
+      }
+    }
+    EXPECT_EQ(std::memcmp(bytes.data(), whole.tile(0).data, bytes.size()), 0)
+        << readers.name;
   }
 }
 

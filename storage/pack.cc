@@ -65,11 +65,13 @@ std::string FileOf(const TensorSpec& spec) {
 }
 
 absl::Status OutOfRange(const TensorSpec& spec, DType dtype) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      spec.name, ": a weight is not a number or beyond ±",
-      kernels::kMaxQuantWeight, ", which ", NameOf(dtype),
-      " cannot hold; is the checkpoint damaged? --dtype=bf16 takes it as it "
-      "is"));
+  const char* flag =
+      kernels::audio::IsAudioTensor(spec.name) ? "audio-dtype" : "dtype";
+  return absl::InvalidArgumentError(
+      absl::StrCat(spec.name, ": a weight is not a number or beyond ±",
+                   kernels::kMaxQuantWeight, ", which ", NameOf(dtype),
+                   " cannot hold; is the checkpoint damaged? --", flag,
+                   "=bf16 takes it as it is"));
 }
 
 // The PLE table is written by a thread of its own, beside the weights.

@@ -69,8 +69,8 @@ class PackCommand : public Command {
     flags->Choice("audio-dtype", {"by-dtype", "f32", "bf16", "int8"},
                   "Precision of the audio tower. by-dtype: f32 with "
                   "--dtype=f32, else bf16: what 8 bits cost depends on the "
-                  "tower's weights, so int8, half the size and about twice as "
-                  "fast, is for you to ask for.",
+                  "tower's weights, so int8, half the size and faster, above "
+                  "all with live sound, is for you to ask for.",
                   &audio_dtype_);
     flags->Choice("chat-template", {"check", "gemma3n"},
                   "check refuses a folder whose chat template is not Gemma "

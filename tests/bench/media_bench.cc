@@ -1,14 +1,14 @@
-// What images cost a node and those who use it meanwhile:
+// What images or sounds cost a node and those who use it meanwhile:
 //
-//   bazel run -c opt //tests/bench:image_bench -- FOLDER IMAGE
-//       [--streams=4] [--tokens=96] [--images=3] [--threads=0]
+//   bazel run -c opt //tests/bench:media_bench -- FOLDER FILE
+//       [--streams=4] [--tokens=96] [--files=3] [--threads=0]
 //
-// FOLDER is a packed model with a vision tower (lapidary synth
-// --shape=e2b+vision), IMAGE a PNG file. Shows the first image's time (the
-// tower is loaded for it), later ones' and a known one's, the process's memory
-// before, with and after the tower, and the times between the tokens of
-// `streams` answers: alone, and while images are encoded back to back. p99 ≤ 3
-// × the median without images is the promise.
+// FOLDER is a packed model with the tower (lapidary synth --shape=e2b+vision or
+// +audio), FILE a PNG or a WAV file. Shows the first one's time (the tower is
+// loaded for it), later ones' and a known one's, the process's memory before,
+// with and after the tower, and the times between the tokens of `streams`
+// answers: alone, and while files are encoded back to back. p99 ≤ 3 × the
+// median without them is the promise.
 
 #include <algorithm>
 #include <atomic>
@@ -31,11 +31,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct ImageBenchOptions {
-  std::string folder, image;
+struct MediaBenchOptions {
+  std::string folder, file;
   int streams = 4;
   int tokens = 96;  // of each stream
-  int images = 3;   // of which the median is shown
+  int files = 3;    // of which the median is shown
   int threads = 0;
 };
 
@@ -50,14 +50,21 @@ double Quantile(std::vector<double> values, double q) {
                          static_cast<size_t>(q * values.size()))];
 }
 
-// The same picture in another file: what follows a PNG's end is not read.
-std::string Another(const std::string& png, int number) {
-  return absl::StrCat(png, number);
+// The same in another file: what follows the end of a PNG or of a WAV's samples
+// is not read.
+std::string Another(const std::string& file, int number) {
+  return absl::StrCat(file, number);
 }
+
+bool IsSound(const std::string& file) { return file.substr(0, 4) == "RIFF"; }
 
 double EncodeMs(Stub& stub, const std::string& file) {
   v1::EncodeMediaRequest request;
-  request.mutable_image()->set_data(file);
+  if (IsSound(file)) {
+    request.mutable_audio()->set_data(file);
+  } else {
+    request.mutable_image()->set_data(file);
+  }
   v1::EncodeMediaResponse response;
   grpc::ClientContext context;
   const Clock::time_point begin = Clock::now();
@@ -69,7 +76,7 @@ double EncodeMs(Stub& stub, const std::string& file) {
 }
 
 // Times between the tokens of all streams.
-std::vector<double> Streams(Stub& stub, const ImageBenchOptions& options) {
+std::vector<double> Streams(Stub& stub, const MediaBenchOptions& options) {
   std::vector<std::vector<Clock::time_point>> at(options.streams);
   std::vector<std::thread> clients;
   for (int i = 0; i < options.streams; ++i) {
@@ -94,76 +101,78 @@ std::vector<double> Streams(Stub& stub, const ImageBenchOptions& options) {
   return between;
 }
 
+bool Loaded(const v1::StatusResponse& status) {
+  return status.vision().loaded() || status.audio().loaded();
+}
+
 void PrintMemory(Stub& stub, const char* when) {
   const v1::StatusResponse status = GetStatus(stub);
   std::printf(
-      "%-18s %.0f MB resident, tower %s (weights %.0f MB, work space "
-      "%.0f MB)\n",
-      when, status.memory().process_resident() / 1e6,
-      status.vision().loaded() ? "loaded" : "not loaded",
-      status.vision().weight_bytes() / 1e6,
-      status.vision().activation_bytes() / 1e6);
+      "%-18s %.0f MB resident, tower %s (weights %.0f MB)\n", when,
+      status.memory().process_resident() / 1e6,
+      Loaded(status) ? "loaded" : "not loaded",
+      (status.vision().weight_bytes() + status.audio().weight_bytes()) / 1e6);
 }
 
-int Measure(const ImageBenchOptions& options) {
-  const auto png = ReadFile(options.image, size_t{32} << 20);
+int Measure(const MediaBenchOptions& options) {
+  const auto file = ReadFile(options.file, size_t{32} << 20);
   NodeOptions node_options;
   node_options.model_folder = options.folder;
   node_options.threads = options.threads;
   node_options.vision.idle = absl::Seconds(2);
+  node_options.audio.idle = absl::Seconds(2);
   node_options.log = [](absl::string_view) {};
   auto node = Node::Start(node_options);
-  if (!png.ok() || !node.ok()) {
-    std::fprintf(stderr, "%s %s\n", png.status().ToString().c_str(),
+  if (!file.ok() || !node.ok()) {
+    std::fprintf(stderr, "%s %s\n", file.status().ToString().c_str(),
                  node.status().ToString().c_str());
     return 1;
   }
   auto stub = InProcessStub(**node);
   int number = 0;
   PrintMemory(*stub, "before");
-  std::printf("first image        %.0f ms, the tower's loading included\n",
-              EncodeMs(*stub, Another(*png, ++number)));
+  std::printf("first file         %.0f ms, the tower's loading included\n",
+              EncodeMs(*stub, Another(*file, ++number)));
   std::vector<double> times;
-  for (int i = 0; i < options.images; ++i) {
-    times.push_back(EncodeMs(*stub, Another(*png, ++number)));
+  for (int i = 0; i < options.files; ++i) {
+    times.push_back(EncodeMs(*stub, Another(*file, ++number)));
   }
-  std::printf("an image           %.0f ms\n", Quantile(times, 0.5));
+  std::printf("a file             %.0f ms\n", Quantile(times, 0.5));
   times.clear();
   for (int i = 0; i < 20; ++i) {
-    times.push_back(EncodeMs(*stub, Another(*png, number)));
+    times.push_back(EncodeMs(*stub, Another(*file, number)));
   }
-  std::printf("a known image      %.2f ms\n", Quantile(times, 0.5));
-  PrintMemory(*stub, "with images");
-  WaitFor(*stub, [](const v1::StatusResponse& status) {
-    return status.has_vision() && !status.vision().loaded();
-  });
+  std::printf("a known file       %.2f ms\n", Quantile(times, 0.5));
+  PrintMemory(*stub, "with the tower");
+  WaitFor(*stub,
+          [](const v1::StatusResponse& status) { return !Loaded(status); });
   PrintMemory(*stub, "unloaded");
 
   Streams(*stub, options);  // brings the weights into memory
   const std::vector<double> alone = Streams(*stub, options);
   std::atomic<bool> stop{false};
   std::atomic<int> encoded{0};
-  std::thread images([&] {
+  std::thread files([&] {
     while (!stop) {
-      EncodeMs(*stub, Another(*png, ++number));
+      EncodeMs(*stub, Another(*file, ++number));
       ++encoded;
     }
   });
   const std::vector<double> beside = Streams(*stub, options);
   stop = true;
-  images.join();
+  files.join();
   const double median = Quantile(alone, 0.5);
   std::printf(
       "%d streams alone    median %.1f ms, p99 %.1f ms between tokens\n",
       options.streams, median, Quantile(alone, 0.99));
-  std::printf("beside images      median %.1f ms, p99 %.1f ms; %d images\n",
+  std::printf("beside files       median %.1f ms, p99 %.1f ms; %d files\n",
               Quantile(beside, 0.5), Quantile(beside, 0.99), encoded.load());
-  std::printf("p99 beside images  %.2f × the median alone\n",
+  std::printf("p99 beside files   %.2f × the median alone\n",
               Quantile(beside, 0.99) / median);
   return 0;
 }
 
-bool Parse(int argc, char** argv, ImageBenchOptions* options) {
+bool Parse(int argc, char** argv, MediaBenchOptions* options) {
   for (int i = 1; i < argc; ++i) {
     const std::vector<std::string> flag =
         absl::StrSplit(argv[i], absl::MaxSplits('=', 1));
@@ -173,14 +182,14 @@ bool Parse(int argc, char** argv, ImageBenchOptions* options) {
       ok = absl::SimpleAtoi(value, &options->streams) && options->streams > 0;
     } else if (flag[0] == "--tokens") {
       ok = absl::SimpleAtoi(value, &options->tokens) && options->tokens > 0;
-    } else if (flag[0] == "--images") {
-      ok = absl::SimpleAtoi(value, &options->images) && options->images > 0;
+    } else if (flag[0] == "--files") {
+      ok = absl::SimpleAtoi(value, &options->files) && options->files > 0;
     } else if (flag[0] == "--threads") {
       ok = absl::SimpleAtoi(value, &options->threads);
     } else if (options->folder.empty()) {
       options->folder = argv[i];
-    } else if (options->image.empty()) {
-      options->image = argv[i];
+    } else if (options->file.empty()) {
+      options->file = argv[i];
     } else {
       ok = false;
     }
@@ -189,18 +198,18 @@ bool Parse(int argc, char** argv, ImageBenchOptions* options) {
       return false;
     }
   }
-  return !options->image.empty();
+  return !options->file.empty();
 }
 
 }  // namespace
 }  // namespace lapidary
 
 int main(int argc, char** argv) {
-  lapidary::ImageBenchOptions options;
+  lapidary::MediaBenchOptions options;
   if (!lapidary::Parse(argc, argv, &options)) {
     std::fprintf(stderr,
-                 "usage: image_bench FOLDER IMAGE [--streams=N] "
-                 "[--tokens=N] [--images=N] [--threads=N]\n");
+                 "usage: media_bench FOLDER FILE [--streams=N] "
+                 "[--tokens=N] [--files=N] [--threads=N]\n");
     return 2;
   }
   return lapidary::Measure(options);

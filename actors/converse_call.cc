@@ -110,9 +110,11 @@ void ConverseCallState::Open() {
 // --- The client -------------------------------------------------------------
 
 void ConverseCallState::Read() {
-  if (stream_ == nullptr || client_done_ || std::exchange(reading_, true)) {
-    return;
-  }
+  if (stream_ == nullptr || client_done_ || reading_) return;
+  // A client that only sends fills nothing but its own side.
+  read_later_ = pushed_.size() >= kMostQueued;
+  if (read_later_) return;
+  reading_ = true;
   heard_ = self_->clock().now();
   stream_->Read();
 }
@@ -360,16 +362,19 @@ void ConverseCallState::PushDone(v1::Final final) {
 void ConverseCallState::Push(const v1::ConverseResponse& response,
                              bool of_turn) {
   if (stream_ == nullptr) return;
-  pushed_.push_back(of_turn);
+  pushed_.push_back(of_turn ? turn_number_ : 0);
   stream_->Push(ToByteBuffer(response.SerializeAsString()));
 }
 
 // The answer's call gets its own back.
 void ConverseCallState::TakeCredit(int32_t messages) {
   for (; messages > 0 && !pushed_.empty(); --messages) {
-    if (pushed_.front() && answer_ != nullptr) self_->send(answer_, Credit{1});
+    if (pushed_.front() == turn_number_ && answer_ != nullptr) {
+      self_->send(answer_, Credit{1});
+    }
     pushed_.pop_front();
   }
+  if (read_later_) Read();
 }
 
 void ConverseCallState::Release() {

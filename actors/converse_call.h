@@ -65,6 +65,9 @@ class ConverseCallState {
   void OpenSoundThen(std::shared_ptr<const std::string> pcm);
   void PushPcm(std::shared_ptr<const std::string> pcm);
   void BeginAhead();
+  // For the turn at hand alone.
+  std::function<void(caf::error&)> SoundLost();
+  absl::Status CheckTurnFits() const;
   // What stands for a sound in the prompt.
   kernels::Tensor RowsOf(const LiveSound& live) const;
   void TakeSoundTaken(const SoundTaken& taken);
@@ -95,8 +98,10 @@ class ConverseCallState {
   std::chrono::milliseconds idle_{30000};
   Time heard_;  // from the client
   bool reading_ = false;
+  bool read_later_ = false;  // when the client has read some of its own
   bool client_done_ = false;
-  std::deque<bool> pushed_;  // messages not written yet: of the answer's call?
+  // Messages not written yet: the turn whose answer's call sent them, 0: none.
+  std::deque<uint64_t> pushed_;
 
   PcmFormat format_;
   bool endpointing_ = false;

@@ -9,7 +9,9 @@
 namespace lapidary {
 namespace {
 
-constexpr int kMostParts = 256;  // of a turn
+constexpr int kMostParts = 256;            // of a turn
+constexpr double kMostSeconds = 600;       // of its sounds together
+constexpr double kMostSecondsAtOnce = 10;  // of a message
 
 }  // namespace
 
@@ -20,7 +22,20 @@ void ConverseCallState::TakePcm(const std::string& pcm) {
     return End(absl::UnimplementedError(
         absl::StrCat("pcm: ", context_->model->no_sounds)));
   }
-  if (pcm.empty()) return Read();
+  if (pcm.empty()) {
+    const Time heard = heard_;  // that is no sign of life
+    Read();
+    heard_ = heard;
+    return;
+  }
+  const double seconds = static_cast<double>(pcm.size()) /
+                         static_cast<double>(format_.frame_bytes()) /
+                         format_.rate;
+  if (seconds > kMostSecondsAtOnce) {
+    return End(absl::InvalidArgumentError(absl::StrCat(
+        "pcm: ", seconds, " s in one message, at most ", kMostSecondsAtOnce,
+        " are taken; send several")));
+  }
   auto shared = std::make_shared<const std::string>(pcm);
   if (sound_ != 0) return PushPcm(std::move(shared));
   if (turn_.message.parts_size() >= kMostParts) {
@@ -30,10 +45,16 @@ void ConverseCallState::TakePcm(const std::string& pcm) {
   OpenSoundThen(std::move(shared));
 }
 
-void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
-  auto lost = [this](caf::error&) {
-    End(absl::UnavailableError("the audio actor was lost; begin again"));
+std::function<void(caf::error&)> ConverseCallState::SoundLost() {
+  return [this, turn = turn_number_](caf::error&) {
+    if (turn != turn_number_ || stream_ == nullptr) return;
+    End(absl::UnavailableError(
+        "the audio actor was lost, and the sound with it; begin again"));
   };
+}
+
+void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
+  auto lost = SoundLost();
   self_->request(context_->directory, context_->role_timeout, Lookup{"audio"})
       .then(ForThisTurn<caf::strong_actor_ptr>(
                 [this, pcm, lost](const caf::strong_actor_ptr& actor) {
@@ -62,6 +83,7 @@ void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
 }
 
 void ConverseCallState::BeginAhead() {
+  if (!ahead_.may_begin()) return;
   const ModelConfig& config = context_->model->config;
   const int64_t rows = config.sound_rows();
   const int64_t hidden = config.text.hidden_size;
@@ -101,11 +123,7 @@ void ConverseCallState::PushPcm(std::shared_ptr<const std::string> pcm) {
   self_->request(audio_, caf::infinite, PushSound{sound_, std::move(pcm)})
       .then(ForThisTurn<SoundTaken>(
                 [this](const SoundTaken& taken) { TakeSoundTaken(taken); }),
-            [this](caf::error&) {
-              End(absl::UnavailableError(
-                  "the audio actor was lost, and the sound with it; begin "
-                  "again"));
-            });
+            SoundLost());
 }
 
 void ConverseCallState::TakeSoundTaken(const SoundTaken& taken) {
@@ -114,7 +132,17 @@ void ConverseCallState::TakeSoundTaken(const SoundTaken& taken) {
     return End(taken.status);
   }
   taken_ = taken;
+  if (static_cast<double>(earlier_.samples + taken.samples) >
+      kMostSeconds * kSoundRate) {
+    return End(absl::InvalidArgumentError(
+        absl::StrCat("the turn has more than ", kMostSeconds,
+                     " s of sound, the limit; end it sooner")));
+  }
   if (!taken.rows.empty()) ahead_.Take(taken.rows);
+  // Its first window will end before this: what stands there will be another.
+  if (taken.tokens > context_->model->config.audio_soft_tokens_per_image) {
+    ahead_.Drop();
+  }
   PushProgress(/*end_of_turn=*/false);
   if (endpointing_ && taken.loud_to > 0 &&
       taken.samples - taken.loud_to >= silence_samples_) {
@@ -135,13 +163,10 @@ void ConverseCallState::CloseSound(std::function<void()> then) {
                 ahead_.Check(live.rows);
                 turn_.AddMedium(MediumKind::kSound, RowsOf(live));
               }
-              then();
+              const absl::Status fit = CheckTurnFits();
+              fit.ok() ? then() : End(fit);
             }),
-            [this](caf::error&) {
-              End(absl::UnavailableError(
-                  "the audio actor was lost, and the sound with it; begin "
-                  "again"));
-            });
+            SoundLost());
 }
 
 // --- Other parts ------------------------------------------------------------
@@ -173,7 +198,23 @@ void ConverseCallState::TakePart(const v1::Part& part) {
   });
 }
 
+// No more of it is held than could be in a prompt.
+absl::Status ConverseCallState::CheckTurnFits() const {
+  int64_t tokens = 0;
+  for (const kernels::Tensor& rows : turn_.media) tokens += rows.dim(0);
+  const int64_t context = context_->model->config.text.max_position_embeddings;
+  if (tokens <= context) return absl::OkStatus();
+  return absl::OutOfRangeError(
+      absl::StrCat("the turn's images and sounds take ", tokens,
+                   " tokens, the model's context has ", context));
+}
+
 void ConverseCallState::EncodePart(const v1::Part& part) {
+  if (part.image().has_soft_tokens() || part.audio().has_soft_tokens()) {
+    return End(absl::InvalidArgumentError(
+        "part: soft_tokens are not taken in a conversation; send data, a url "
+        "or a file"));
+  }
   v1::EncodeMediaRequest request;
   if (part.has_image()) *request.mutable_image() = part.image();
   if (part.has_audio()) *request.mutable_audio() = part.audio();
@@ -186,7 +227,8 @@ void ConverseCallState::EncodePart(const v1::Part& part) {
             [this, kind = medium.kind](const EncodedMedium& rows) {
               if (!rows.status.ok()) return End(rows.status);
               turn_.AddMedium(kind, rows.rows);
-              Read();
+              const absl::Status fit = CheckTurnFits();
+              fit.ok() ? Read() : End(fit);
             }));
   };
   RequestFrom<EncoderActor, Encoded>(

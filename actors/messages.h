@@ -105,6 +105,9 @@ struct Submit {
   // open, has them all, and its client gets the answer. An open one is taken
   // only where it needs not wait, and its sampling is the whole request's.
   bool open = false;
+  // Of an open one: it is not the first piece, so that it is nothing where the
+  // others are lost.
+  bool goes_on = false;
   // Of an open one: positions that the whole may come to have.
   int32_t reserve_positions = 0;
 };

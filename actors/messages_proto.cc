@@ -80,6 +80,7 @@ void Put(const Submit& in, pb::Submit* out, Tensors& tensors) {
   Put(in.soft_tokens, out->mutable_soft_tokens(), tensors);
   out->set_only_asks(in.only_asks);
   out->set_open(in.open);
+  out->set_goes_on(in.goes_on);
   out->set_reserve_positions(in.reserve_positions);
 }
 
@@ -97,6 +98,7 @@ bool Get(const pb::Submit& in, const Tensors& tensors, Submit* out) {
   out->no_prefix_cache = in.no_prefix_cache();
   out->only_asks = in.only_asks();
   out->open = in.open();
+  out->goes_on = in.goes_on();
   out->reserve_positions = in.reserve_positions();
   return GetTask(in.task(), &out->task) &&
          GetPriority(in.priority(), &out->priority) &&

@@ -11,14 +11,14 @@ namespace lapidary {
 
 void PrefillAhead::Begin(std::shared_ptr<CallContext> context,
                          const Encode& encode) {
-  if (begun_) return;
-  sound_ended_ = false;
+  if (!may_begin()) return;
   context_ = std::move(context);
-  begun_ = true;
+  begun_ = asking_ = true;
   RequestFrom<EncoderActor, Encoded>(
       self_, *context_, "encoder", encode,
-      [this, turn = turn_](const Encoded& encoded) {
-        if (turn == turn_ && begun_) TakeEncoded(encoded);
+      [this, attempt = attempt_](const Encoded& encoded) {
+        asking_ = false;
+        if (attempt == attempt_ && begun_) TakeEncoded(encoded);
       });
 }
 
@@ -46,14 +46,14 @@ void PrefillAhead::TakeEncoded(const Encoded& encoded) {
       ->request(context_->directory, context_->role_timeout,
                 Lookup{"sequencer"})
       .then(
-          [this, turn = turn_](const caf::strong_actor_ptr& actor) {
-            if (turn != turn_ || !begun_) return;
+          [this, attempt = attempt_](const caf::strong_actor_ptr& actor) {
+            if (attempt != attempt_ || !begun_) return;
             if (actor == nullptr) return Drop();
             sequencer_ = caf::actor_cast<SequencerActor>(actor);
             Push();
           },
-          [this, turn = turn_](caf::error&) {
-            if (turn == turn_) Drop();
+          [this, attempt = attempt_](caf::error&) {
+            if (attempt == attempt_) Drop();
           });
 }
 
@@ -74,16 +74,18 @@ void PrefillAhead::Push() {
   waiting_ = 0;
   self_->request(sequencer_, context_->role_timeout, submit_)
       .then(
-          [this, turn = turn_](const Accepted& accepted) {
-            if (turn == turn_ && !accepted.status.ok()) Drop();
+          [this, attempt = attempt_](const Accepted& accepted) {
+            if (attempt == attempt_ && !accepted.status.ok()) Drop();
           },
-          [this, turn = turn_](caf::error&) {
-            if (turn == turn_) Drop();
+          [this, attempt = attempt_](caf::error&) {
+            if (attempt == attempt_) Drop();
           });
   submit_.soft_tokens.clear();
+  submit_.goes_on = true;
 }
 
 void PrefillAhead::Check(const kernels::Tensor& rows) {
+  if (sound_ended_) return;  // it is another sound
   sound_ended_ = true;
   int64_t row = 0;
   for (const kernels::Tensor& piece : rows_) {
@@ -112,7 +114,7 @@ void PrefillAhead::Drop() {
   if (begun_ && sequencer_ != nullptr) {
     self_->send(sequencer_, Cancel{submit_.sequence});
   }
-  ++turn_;
+  ++attempt_;
   begun_ = sound_ended_ = false;
   sequencer_ = nullptr;
   submit_ = {};
@@ -125,7 +127,7 @@ void PrefillAhead::TakeEnded(const Ended& ended) {
   if (!begun_ || sequencer_ == nullptr || ended.sequence != submit_.sequence) {
     return;
   }
-  sequencer_ = nullptr;  // which knows of no such sequence any more
+  sequencer_ = nullptr;  // pieces that are on their way are nothing to it
   Drop();
 }
 

@@ -35,7 +35,9 @@ class PrefillAhead {
   // `self` passes on every Ended.
   explicit PrefillAhead(ConverseActor::pointer self) : self_(self) {}
 
-  // Of a turn's first sound; ignored while another is being prefilled.
+  // Whether Begin would do anything.
+  bool may_begin() const { return !begun_ && !asking_; }
+  // Of a turn that has nothing prefilled.
   //   encode  of the request, with a sound of one window where the one that
   //           comes belongs, the last of its media; the others have their rows
   void Begin(std::shared_ptr<CallContext> context, const Encode& encode);
@@ -54,7 +56,8 @@ class PrefillAhead {
 
   ConverseActor::pointer self_;
   std::shared_ptr<CallContext> context_;
-  uint64_t turn_ = 0;   // answers to others' questions come late
+  uint64_t attempt_ = 0;  // answers of earlier ones come late
+  bool asking_ = false;   // the encoder, for whatever attempt: one at a time
   bool begun_ = false;  // and not dropped since
   bool sound_ended_ = false;
   SequencerActor sequencer_;  // null: the prompt is being encoded

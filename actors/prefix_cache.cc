@@ -89,8 +89,6 @@ bool PrefixCache::Admit(Sequence& sequence, int64_t room) {
   const SequenceId id = sequence.request.sequence;
   Path path;
   path.open = TakesPart(sequence);
-  path.prompt_blocks =
-      static_cast<int64_t>(sequence.request.tokens.size()) / kKvPagePositions;
   std::vector<Node*> nodes = Match(sequence, &path.branch_blocks);
   tree_.Tick();
   for (Node* node : nodes) {
@@ -164,6 +162,8 @@ void PrefixCache::Plan(const Sequence& sequence, int64_t room, StepRows* rows) {
   const auto end =
       rows->first_position + static_cast<int64_t>(rows->token_ids.size());
   const PrefixTree::Costs& costs = tree_.costs();
+  const int64_t prompt_blocks =
+      static_cast<int64_t>(sequence.request.tokens.size()) / kKvPagePositions;
   tree_.Tick();
   while (path.open && (path.depth + 1) * kKvPagePositions <= end) {
     Node* const tip = tree_.Find(path.tip);
@@ -193,7 +193,7 @@ void PrefixCache::Plan(const Sequence& sequence, int64_t room, StepRows* rows) {
       rows->keep.push_back({node->handle, node->parent->handle,
                             static_cast<int32_t>(node->depth - 1)});
     }
-    if (path.depth == path.prompt_blocks || path.depth == path.branch_blocks) {
+    if (path.depth == prompt_blocks || path.depth == path.branch_blocks) {
       AnchorTip(path);
     }
   }

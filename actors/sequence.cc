@@ -118,6 +118,7 @@ void Sequence::BeginToCount(Time now) {
   first_step_.reset();
   steps_ = 0;
   steps_ns_ = ple_wait_ns_ = 0;
+  if (starved_since_.has_value()) starved_since_ = now;
 }
 
 int64_t Sequence::max_positions() const {
@@ -260,6 +261,7 @@ void Sequence::BeginAnew() {
   // Rows that have been asked for still arrive; they are those of their
   // positions, whenever these come round again.
   BeginWith({});
+  ahead_positions_ = 0;
   in_step_ = 0;
   known_to_stage_ = false;
   begun_anew_ = true;

@@ -67,6 +67,10 @@ class Sequence {
   StepRows Take(int64_t rows, Time now);
   void StepDone(int64_t compute_ns, Time now);
   bool in_step() const { return in_step_ > 0; }
+  // An open prompt of which nothing is left to run until more of it comes.
+  bool idle() const {
+    return request.open && computed_ + in_step_ >= known_positions();
+  }
   bool known_to_stage() const { return known_to_stage_; }
 
   void AddToken(int32_t id, Time now);

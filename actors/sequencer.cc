@@ -59,7 +59,11 @@ void SequencerState::Advance() {
   if (!stage_ || !ple_server_) return;
   Admit();
   turnover_.Waiting(!waiting_.empty(), Now());
-  step_clock_.Batch(!running_.empty(), Now());
+  const bool work =
+      std::any_of(running_.begin(), running_.end(), [this](SequenceId id) {
+        return !sequences_.at(id)->idle();
+      });
+  step_clock_.Batch(work, Now());
   if (!step_on_its_way_) SendStep();
   // After the step, so that the next window is read while this one is used.
   const int64_t window = WindowRows();
@@ -74,7 +78,8 @@ void SequencerState::Advance() {
 int64_t SequencerState::WindowRows() const {
   int64_t prompts = 0;
   for (SequenceId id : running_) {
-    if (!sequences_.at(id)->decoding()) ++prompts;
+    const Sequence& sequence = *sequences_.at(id);
+    if (!sequence.decoding() && !sequence.idle()) ++prompts;
   }
   if (prompts == 0) return config_.max_window;
   // Each prompt has one window in use and one on its way.
@@ -285,6 +290,11 @@ bool SequencerState::TakeResult(Sequence& sequence,
 void SequencerState::BeginAnew(Sequence& sequence, BlockHandle missing) {
   const SequenceId id = sequence.request.sequence;
   prefixes_->Missing(id, missing);
+  if (sequence.request.open) {
+    // It was taken only because it needed not wait.
+    return End(id, EndReason::kFailed,
+               absl::UnavailableError("what it began with is lost"));
+  }
   sequence.BeginAnew();
   sequence.running = false;
   pages_reserved_ -= sequence.pages;

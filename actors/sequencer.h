@@ -11,6 +11,10 @@
 //      │                                                            │
 //      └───────── cancelled, out of time, failed, finished ─────────┴─► Ended
 //
+// A prompt may come in pieces (Submit::open), each of which runs as it comes,
+// while there is room that no whole prompt needs; the whole request then goes on
+// from them.
+//
 // One step is on its way at any time. Light: does nothing that takes long.
 #ifndef LAPIDARY_ACTORS_SEQUENCER_H_
 #define LAPIDARY_ACTORS_SEQUENCER_H_
@@ -97,8 +101,10 @@ class SequencerState {
   void CountEnd(const absl::Status& status);
   // Of an open sequence.
   Accepted GoOn(Sequence& sequence, const Submit& submit, ClientActor client);
-  // Whether a prompt that is still being made may take a place.
-  absl::Status CheckRoomAhead(const Sequence& sequence) const;
+  // A prompt that is still being made: its first piece.
+  Accepted Open(const Submit& submit, ClientActor client);
+  bool EndAnOpenOne();
+  void Add(std::unique_ptr<Sequence> sequence);
 
   void FetchPromptRows(Sequence& sequence, int64_t window);
   void FetchTokenRows(const std::vector<SequenceId>& ids);

@@ -123,6 +123,7 @@ Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
   if (known != nullptr && known->request.open && !submit.only_asks) {
     return GoOn(*known, submit, std::move(client));
   }
+  if (submit.open) return Open(submit, std::move(client));
   auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
   sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
   const Refusal door = CheckDoor(*sequence);
@@ -131,21 +132,20 @@ Accepted SequencerState::Enter(const Submit& submit, ClientActor client) {
     return {door.status, door.retry_after_ns};
   }
   if (submit.only_asks) return {};
-  if (submit.open) {
-    const absl::Status room = CheckRoomAhead(*sequence);
-    if (!room.ok()) return {room, kNeverRetry};
-  } else {
-    ++counters_.accepted;
-  }
-  const SequenceId id = submit.sequence;
+  ++counters_.accepted;
+  Add(std::move(sequence));
+  return {};
+}
+
+void SequencerState::Add(std::unique_ptr<Sequence> sequence) {
+  const SequenceId id = sequence->request.sequence;
   self_->monitor(sequence->client);
   WatchDeadline(*sequence);
   Sequence& entered = *sequence;
   sequences_.emplace(id, std::move(sequence));
-  waiting_.Push(id, submit.priority, Now());
+  waiting_.Push(id, entered.request.priority, Now());
   if (entered.finished_scoring()) End(id, EndReason::kScored, {});
   Advance();
-  return {};
 }
 
 Accepted SequencerState::GoOn(Sequence& sequence, const Submit& submit,
@@ -164,28 +164,51 @@ Accepted SequencerState::GoOn(Sequence& sequence, const Submit& submit,
 }
 
 // Whoever speaks holds pages and a place for as long as he speaks: others who
-// have all of their prompt come first, and half of the places stay theirs.
-absl::Status SequencerState::CheckRoomAhead(const Sequence& sequence) const {
-  const auto open = std::count_if(
-      running_.begin(), running_.end(),
-      [this](SequenceId id) { return sequences_.at(id)->request.open; });
-  if (waiting_.empty() && 2 * (open + 1) <= config_.max_running &&
-      static_cast<int>(running_.size()) < config_.max_running &&
-      pages_reserved_ + sequence.pages <= gauges_.pages_total) {
-    return absl::OkStatus();
+// have all of their prompt come first (Admit), and half of all stays theirs. It
+// is no request yet, so it is not counted as one, whatever comes of it.
+Accepted SequencerState::Open(const Submit& submit, ClientActor client) {
+  auto sequence = std::make_unique<Sequence>(submit, std::move(client), Now());
+  sequence->pages = config_.kv_layout.PagesFor(sequence->max_positions());
+  int64_t places = 1;
+  int64_t pages = sequence->pages;
+  for (SequenceId id : running_) {
+    const Sequence& other = *sequences_.at(id);
+    places += other.request.open ? 1 : 0;
+    pages += other.request.open ? other.pages : 0;
   }
-  return absl::ResourceExhaustedError(
-      "there is no room to prefill a prompt before it is whole");
+  if (submit.goes_on || Find(submit.sequence) != nullptr || !stage_ ||
+      !ple_server_ || !waiting_.empty() || 2 * places > config_.max_running ||
+      2 * pages > gauges_.pages_total ||
+      static_cast<int>(running_.size()) >= config_.max_running ||
+      pages_reserved_ + sequence->pages > gauges_.pages_total) {
+    return {absl::ResourceExhaustedError(
+                "there is no room to prefill a prompt before it is whole"),
+            kNeverRetry};
+  }
+  Add(std::move(sequence));
+  return {};
+}
+
+// False: there is none.
+bool SequencerState::EndAnOpenOne() {
+  for (SequenceId id : running_) {
+    if (!sequences_.at(id)->request.open) continue;
+    End(id, EndReason::kFailed,
+        absl::ResourceExhaustedError("a whole prompt needs the place"));
+    return true;
+  }
+  return false;
 }
 
 void SequencerState::Admit() {
-  while (!waiting_.empty() &&
-         static_cast<int>(running_.size()) < config_.max_running) {
+  while (!waiting_.empty()) {
     Sequence& next = *sequences_.at(waiting_.front());
     // In order: a large request is not overtaken for ever by small ones.
-    if (!prefixes_->Admit(next,
+    if (static_cast<int>(running_.size()) >= config_.max_running ||
+        !prefixes_->Admit(next,
                           gauges_.pages_total - pages_reserved_ - next.pages)) {
-      return;
+      if (!EndAnOpenOne()) return;
+      continue;
     }
     waiting_.Remove(waiting_.front());
     pages_reserved_ += next.pages;
@@ -201,7 +224,7 @@ int64_t SequencerState::LeastServed() const {
   std::optional<int64_t> least;
   for (SequenceId id : running_) {
     const Sequence& sequence = *sequences_.at(id);
-    if (sequence.decoding()) continue;
+    if (sequence.decoding() || sequence.idle()) continue;
     least = std::min(least.value_or(sequence.served), sequence.served);
   }
   return least.value_or(0);

@@ -90,7 +90,10 @@ void StreamCallState::Begin(std::shared_ptr<CallContext> context,
 // --- In ---------------------------------------------------------------------
 
 void StreamCallState::RequestEncoding() {
+  encoding_ = true;
   auto failed = [this](caf::error& error) {
+    encoding_ = false;
+    if (abandoned_) return TakeDisconnected();
     End(absl::UnavailableError(absl::StrCat(
         "the request could not be encoded: ", self_->system().render(error))));
   };
@@ -98,6 +101,7 @@ void StreamCallState::RequestEncoding() {
       .then(
           [this, failed](const caf::strong_actor_ptr& actor) {
             if (actor == nullptr) {
+              encoding_ = false;
               End(absl::UnavailableError("no encoder is alive; try again"));
               return;
             }
@@ -111,6 +115,8 @@ void StreamCallState::RequestEncoding() {
 }
 
 void StreamCallState::TakeEncoded(const Encoded& encoded) {
+  encoding_ = false;
+  if (abandoned_) return TakeDisconnected();
   if (!encoded.status.ok()) {
     End(encoded.status);
     return;
@@ -297,7 +303,9 @@ void StreamCallState::SubmitTo(const std::shared_ptr<Encoded>& request) {
   Ask(std::move(submit), [this, request](const Accepted& accepted) {
     if (accepted.status.ok()) {
       request_.begun.reset();  // it is the request's now
-    } else if (request_.begun.has_value()) {
+    } else if (request_.begun.has_value() &&
+               (absl::IsFailedPrecondition(accepted.status) ||
+                absl::IsOutOfRange(accepted.status))) {
       // It is another prompt than was foreseen.
       DropBegun();
       return SubmitTo(request);
@@ -427,6 +435,10 @@ void StreamCallState::End(const absl::Status& status, int64_t retry_after_ns) {
 
 // From gRPC, in any case the last message but one: OnCancel, then OnDone.
 void StreamCallState::TakeDisconnected() {
+  // Its request is in the encoder's queue, and the call stands for it until it
+  // no longer is: nobody fills the queue by calling and cancelling.
+  abandoned_ = encoding_;
+  if (abandoned_) return;
   if (stream_ != nullptr && sequence_ != 0) {
     self_->send(sequencer_, Cancel{sequence_});
   }

@@ -117,6 +117,8 @@ class StreamCallState {
   const std::shared_ptr<std::atomic<bool>> cancelled_ =
       std::make_shared<std::atomic<bool>>(false);
 
+  bool encoding_ = false;    // the encoder has yet to answer
+  bool abandoned_ = false;   // by its client, meanwhile
   SequenceId sequence_ = 0;  // 0: not submitted
   SequencerActor sequencer_;
   Task task_ = Task::kGenerate;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <random>
 #include <string>
@@ -358,23 +360,48 @@ TEST(ConverseTest, LostActor_EndsTheCall_AndTheNextIsAnswered) {
   EXPECT_EQ(again.Answer(), "candle");
 }
 
+TEST(ConverseTest, AClientThatOnlySends_IsReadNoFurther) {
+  const Served served;
+  Talk talk(served);
+  // Each is answered by a `done` that the client does not read.
+  std::atomic<int> sent{0};
+  std::thread sender([&] {
+    const std::string text(1000, 'x');
+    while (sent < 200000 && talk.Text(text) && talk.Cancel()) ++sent;
+  });
+  int before = -1;
+  while (before != sent) {
+    before = sent;
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+  EXPECT_LT(sent, 200000);
+  talk.Vanish();
+  sender.join();
+  talk.ReadToTheEnd();
+  EXPECT_TRUE(AllFreed(served));
+}
+
 TEST(ConverseTest, MoreSoundThanATurnMayHave_IsRefused) {
   const Served served;
   Talk talk(served);
   // 16 minutes, faster than anybody speaks: the node makes the client wait.
-  const std::string minute(2 * 16000 * 60, '\0');
+  const std::string piece(2 * 16000 * 10, '\0');
   // Within a process gRPC's Write waits on for room in a call that has ended.
   grpc::Status status;
   std::thread reader([&] {
     status = talk.ReadToTheEnd();
     talk.Vanish();
   });
-  for (int i = 0; i < 16 && talk.Pcm(minute); ++i) {
+  for (int i = 0; i < 96 && talk.Pcm(piece); ++i) {
   }
   reader.join();
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(status.error_message(), HasSubstr("600"));
   EXPECT_TRUE(AllFreed(served));
+  Talk at_once(served);
+  at_once.Pcm(piece + std::string(2, '\0'));
+  EXPECT_THAT(at_once.Finish().error_message(),
+              HasSubstr("one message, at most 10"));
 }
 
 }  // namespace

@@ -68,6 +68,7 @@ Submit MakeSubmit() {
   submit.soft_tokens = {{3, MakeTensor(1, 50)}, {7, MakeTensor(2, 60)}};
   submit.only_asks = true;
   submit.open = true;
+  submit.goes_on = true;
   submit.reserve_positions = 300;
   return submit;
 }

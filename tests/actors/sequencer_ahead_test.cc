@@ -49,6 +49,7 @@ TEST_F(SequencerAheadTest, EachPieceRunsAsItComes_AndTheWholeIsAnswered) {
   EXPECT_FALSE(LastRows().sample);
 
   Submit more = Open(1, 32);
+  more.goes_on = true;
   const auto rows = std::make_shared<const std::vector<float>>(8 * 4, 0.5f);
   more.soft_tokens = {
       {24, kernels::Tensor(kernels::DType::kF32, {8, 4}, rows->data(), rows)}};
@@ -132,6 +133,48 @@ TEST_F(SequencerAheadTest, WholePromptsComeFirst) {
   EXPECT_EQ(Status().refused, 0u);
   EXPECT_EQ(Status().running, 0);
   EXPECT_THAT(seen_->stage_log, testing::Contains("release 1"));
+}
+
+TEST_F(SequencerAheadTest, WhoeverSpeaksGivesWayToAWholePrompt) {
+  config_.max_running = 2;
+  Start();
+  HoldSteps();
+  SendAndRun(Open(1, 20));
+  SendAndRun(Whole(2, 20));
+  EXPECT_EQ(Status().running, 2);
+  SendAndRun(Whole(3, 20));
+  EXPECT_TRUE(absl::IsResourceExhausted(seen_->ended.at(1).status));
+  EXPECT_EQ(Status().running, 2);
+  EXPECT_EQ(Status().queued, 0);
+  while (!seen_->unanswered.empty()) AnswerStep();
+  EXPECT_EQ(seen_->tokens[3].size(), 3u);
+}
+
+TEST_F(SequencerAheadTest, OpenPromptsTakeHalfOfThePagesAtMost) {
+  Start();
+  HoldSteps();
+  Submit large = Open(1, 20);
+  large.reserve_positions = 51 * 64;  // of 100 pages
+  SendAndRun(large);
+  EXPECT_TRUE(absl::IsResourceExhausted(seen_->accepted.at(1)));
+  large.reserve_positions = 50 * 64;
+  SendAndRun(large);
+  EXPECT_TRUE(seen_->accepted.at(1).ok());
+  SendAndRun(Open(2, 20));
+  EXPECT_TRUE(absl::IsResourceExhausted(seen_->accepted.at(2)));
+  // 60 pages for a whole prompt: the speaker's are among them.
+  SendAndRun(Request(3, 60 * 64 - 2, 3));
+  EXPECT_TRUE(absl::IsResourceExhausted(seen_->ended.at(1).status));
+  EXPECT_EQ(Status().running, 1);
+}
+
+TEST_F(SequencerAheadTest, ALaterPieceOfALostPromptIsNothing) {
+  Start();
+  Submit later = Open(1, 20);
+  later.goes_on = true;
+  SendAndRun(later);
+  EXPECT_TRUE(absl::IsResourceExhausted(seen_->accepted.at(1)));
+  EXPECT_TRUE(seen_->steps.empty());
 }
 
 TEST_F(SequencerAheadTest, AClientThatVanishesTakesItsOpenPromptWithIt) {

@@ -21,6 +21,10 @@ SoundTaken AudioActorState::Taken(const Live& live) const {
 
 caf::result<SoundTaken> AudioActorState::TakeLive(const OpenSound& open) {
   SoundTaken taken;
+  if (!open.tower.empty() && open.tower != counters_.tower) {
+    taken.status = OtherTower();
+    return taken;
+  }
   if (live_.size() >= static_cast<size_t>(config_.max_live)) {
     taken.status = absl::ResourceExhaustedError(
         absl::StrCat(live_.size(),
@@ -158,7 +162,7 @@ void AudioActorState::Remove(SoundId id) {
   self_->demonitor(at->second.client);
   live_.erase(at);
   Post();
-  MayUnload();
+  MayRest();
 }
 
 }  // namespace lapidary

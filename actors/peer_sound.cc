@@ -65,13 +65,16 @@ void PeerSoundState::Read() {
 }
 
 void PeerSoundState::CheckSilence() {
-  const auto silence = Clock::now() - heard_;
+  const Clock::duration silence = Clock::now() - heard_;
   if (reading_ && silence >= config_.silence) {
     return End(absl::DeadlineExceededError(
         absl::StrCat("the asking node has said nothing for ",
                      config_.silence.count(), " ms")));
   }
-  self_->delayed_send(self_, config_.silence / 4, PeerSilenceCheck{});
+  self_->delayed_send(
+      self_,
+      reading_ ? config_.silence - silence : Clock::duration(config_.silence),
+      PeerSilenceCheck{});
 }
 
 void PeerSoundState::TakeQuestion(const PeerQuestion& asked) {

@@ -12,18 +12,18 @@
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "actors/lazy_tower.h"
 #include "actors/loudness.h"
-#include "actors/media_cache.h"
 #include "actors/media_jobs.h"
 #include "actors/messages.h"
 #include "actors/messages_audio.h"
 #include "actors/sound_encoding.h"
+#include "actors/sound_reader.h"
 #include "actors/status_board.h"
 #include "kernels/audio/tower.h"
 #include "storage/packed_model.h"
@@ -31,10 +31,6 @@
 #include "storage/sound_decoder.h"
 
 namespace lapidary {
-
-// What a window of this model's sounds is; FAILED_PRECONDITION for a
-// config.json in which tower and text model do not fit each other.
-absl::StatusOr<SoundWindow> SoundWindowOf(const ModelConfig& config);
 
 struct AudioActorConfig {
   std::shared_ptr<const PackedModel> model;
@@ -45,38 +41,20 @@ struct AudioActorConfig {
   SoundLimits limits;  // of a file
   // Where its status is written whenever that changes; may be null.
   std::shared_ptr<AudioBoard> board;
-  // Bytes of files that may wait, beside the one at work; a file more is
-  // refused with RESOURCE_EXHAUSTED.
-  size_t max_waiting_bytes = size_t{256} << 20;
+  MediaBounds bounds;
   // Files that take turns: their samples are held. Of others only the file is.
   int open_clips = 4;
   int max_live = 64;  // live sounds at once; more are refused as well
   // Of a live sound, and how much of it may wait before its client does.
-  double max_live_seconds = 600;
+  double max_live_seconds = kMaxLiveSeconds;
   double max_live_waiting_seconds = 4;
   int threads = 1;  // that compute
 };
 
-struct ReadSound {
-  std::shared_ptr<const std::string> file;
-  bool only_measure = false;
-};
-
-struct SoundSamples {
-  absl::Status status;
-  int32_t windows = 1;
-  std::shared_ptr<std::vector<float>> samples;  // the receiver's to take
-};
-
-// Decodes, on a thread of its own that is not the team's.
-using SoundReaderActor =
-    caf::typed_actor<caf::replies_to<ReadSound>::with<SoundSamples>>;
-
 struct NextSoundSlice {};
-struct AudioIdleCheck {};
 
 using LocalAudioActor = AudioActor::extend<caf::reacts_to<NextSoundSlice>,
-                                           caf::reacts_to<AudioIdleCheck>>;
+                                           caf::reacts_to<IdleCheck>>;
 
 class AudioActorState {
  public:
@@ -131,12 +109,14 @@ class AudioActorState {
   // Has another slice done, if there is anything to do.
   void Arm();
   absl::Status Slice(SoundEncoding* encoding, int64_t* compute_ns);
-  void MayUnload();
+  // Whether a sound is there that needs the tower.
+  bool busy() const { return !clips_.empty() || !live_.empty(); }
+  // Lets the tower rest where nothing needs it any more.
+  void MayRest();
 
   // --- Files
   void ReadFirst();
   void TakeSamples(const SoundSamples& read);
-  void DropUnwanted();
   void AdvanceClip();
   void FinishFirst(const absl::StatusOr<kernels::Tensor>& rows);
 
@@ -150,15 +130,13 @@ class AudioActorState {
   LocalAudioActor::pointer self_;
   AudioActorConfig config_;
   SoundWindow window_;
-  std::unique_ptr<MediaCache> cache_;
   SoundReaderActor reader_;
-  std::unique_ptr<kernels::audio::AudioTower> tower_;  // null: not loaded
-  std::deque<Clip> clips_;  // the first is being read or encoded
+  SoundMeasuring measuring_;
+  LazyTower<kernels::audio::AudioTower> tower_;
+  MediaJobs<Clip> clips_;  // the first is being read or encoded
   std::map<SoundId, Live> live_;
   SoundId last_live_ = 0;  // that had a slice
   bool armed_ = false;
-  Time last_used_;
-  size_t waiting_bytes_ = 0;  // of all clips' files
   AudioStatus counters_;
 };
 
@@ -169,9 +147,6 @@ LocalAudioActor::behavior_type Audio(
 
 }  // namespace lapidary
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ReadSound)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SoundSamples)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::NextSoundSlice)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::AudioIdleCheck)
 
 #endif  // LAPIDARY_ACTORS_AUDIO_H_

@@ -25,6 +25,10 @@ SoundTaken AudioActorState::Taken(Live& live) const {
 
 caf::result<SoundTaken> AudioActorState::TakeLive(const OpenSound& open) {
   SoundTaken taken;
+  if (!open.tower.empty() && open.tower != counters_.tower) {
+    taken.status = OtherTower();
+    return taken;
+  }
   if (live_.size() >= static_cast<size_t>(config_.max_live)) {
     taken.status = absl::ResourceExhaustedError(
         absl::StrCat(live_.size(),
@@ -163,7 +167,7 @@ void AudioActorState::Remove(SoundId id) {
   self_->demonitor(at->second.client);
   live_.erase(at);
   Post();
-  MayUnload();
+  MayRest();
 }
 
 }  // namespace lapidary

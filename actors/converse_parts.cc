@@ -67,7 +67,8 @@ void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
                   self_
                       ->request(
                           audio_, caf::infinite,
-                          OpenSound{sound_, format_, loud_db_, early_prefill_})
+                          OpenSound{sound_, format_, loud_db_, "",
+                                    early_prefill_})
                       .then(ForThisTurn<SoundTaken>(
                                 [this, pcm](const SoundTaken& opened) {
                                   if (!opened.status.ok()) {

@@ -98,14 +98,15 @@ void RequestMeasure(Self* self, const CallContext& context, PromptMedium* sound,
                      absl::StrCat(field, ": ", measured.status.message())),
         1});
   };
-  auto measure = [self, &context, sound, answer] {
+  auto measure = [self, &context, sound, cancelled, answer] {
     RequestFrom<AudioActor, MeasuredSound>(
-        self, context, "audio", MeasureSound{sound->file, sound->key}, answer);
+        self, context, "audio",
+        MeasureSound{sound->file, sound->key, cancelled}, answer);
   };
   if (sound->file != nullptr) return measure();
   RequestFrom<MediaFetchActor, FetchedMedia>(
       self, context, kMediaFetchRole,
-      FetchMediaFile{*sound->source, std::move(cancelled)},
+      FetchMediaFile{*sound->source, cancelled},
       [sound, measure, answer](const FetchedMedia& fetched) {
         if (!fetched.status.ok()) return answer({fetched.status, 1});
         sound->file = fetched.file;

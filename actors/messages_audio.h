@@ -26,6 +26,7 @@ struct EncodeSound {
   std::shared_ptr<const std::string> file;
   std::shared_ptr<const std::atomic<bool>> cancelled;
   std::string key;
+  std::string tower;  // PackedModel::audio_fingerprint, or empty
 };
 
 // Asks into how many windows a file will be cut: what is wrong with it is found
@@ -33,6 +34,7 @@ struct EncodeSound {
 struct MeasureSound {
   std::shared_ptr<const std::string> file;
   std::string key;
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // as EncodeImage's
 };
 
 struct MeasuredSound {
@@ -44,11 +46,14 @@ struct MeasuredSound {
 // up; it goes when its client goes.
 using SoundId = uint64_t;
 
+inline constexpr double kMaxLiveSeconds = 600;
+
 // Answered by SoundTaken.
 struct OpenSound {
   SoundId sound = 0;
   PcmFormat format;
   double loud_db = -45;  // of full scale: what SoundTaken::loud_to counts
+  std::string tower;     // as EncodeSound's
   bool wants_rows = false;  // SoundTaken::rows
 };
 

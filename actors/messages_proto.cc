@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "actors/messages_proto_audio.h"
 #include "actors/messages_proto_parts.h"
 #include "actors/messages_proto_status.h"
 
@@ -394,9 +395,14 @@ bool Get(const pb::EncodedMedium& in, const Tensors& tensors,
   return Get(in.status(), &out->status) && Get(in.rows(), tensors, &out->rows);
 }
 
-void Put(const StatusQuery&, pb::StatusQuery*, Tensors&) {}
+void Put(const StatusQuery& in, pb::StatusQuery* out, Tensors&) {
+  out->set_role(in.role);
+}
 
-bool Get(const pb::StatusQuery&, const Tensors&, StatusQuery*) { return true; }
+bool Get(const pb::StatusQuery& in, const Tensors&, StatusQuery* out) {
+  out->role = in.role();
+  return true;
+}
 
 // --- Frame ------------------------------------------------------------------
 
@@ -430,6 +436,13 @@ struct Writer {
   LAPIDARY_BODY(EncodeImage, encode_image)
   LAPIDARY_BODY(EncodedMedium, encoded_medium)
   LAPIDARY_BODY(VisionStatus, vision_status)
+  LAPIDARY_BODY(EncodeSound, encode_sound)
+  LAPIDARY_BODY(OpenSound, open_sound)
+  LAPIDARY_BODY(PushSound, push_sound)
+  LAPIDARY_BODY(EndSound, end_sound)
+  LAPIDARY_BODY(SoundTaken, sound_taken)
+  LAPIDARY_BODY(LiveSound, live_sound)
+  LAPIDARY_BODY(AudioStatus, audio_status)
 #undef LAPIDARY_BODY
 };
 
@@ -498,6 +511,20 @@ absl::StatusOr<WireMessage> FromProto(const pb::Header& header,
       return Read<EncodedMedium>(header.encoded_medium(), tensors);
     case pb::Header::kVisionStatus:
       return Read<VisionStatus>(header.vision_status(), tensors);
+    case pb::Header::kEncodeSound:
+      return Read<EncodeSound>(header.encode_sound(), tensors);
+    case pb::Header::kOpenSound:
+      return Read<OpenSound>(header.open_sound(), tensors);
+    case pb::Header::kPushSound:
+      return Read<PushSound>(header.push_sound(), tensors);
+    case pb::Header::kEndSound:
+      return Read<EndSound>(header.end_sound(), tensors);
+    case pb::Header::kSoundTaken:
+      return Read<SoundTaken>(header.sound_taken(), tensors);
+    case pb::Header::kLiveSound:
+      return Read<LiveSound>(header.live_sound(), tensors);
+    case pb::Header::kAudioStatus:
+      return Read<AudioStatus>(header.audio_status(), tensors);
     case pb::Header::BODY_NOT_SET:
       break;
   }

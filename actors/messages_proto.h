@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "actors/messages.h"
+#include "actors/messages_audio.h"
 #include "proto/lapidary/internal/wire.pb.h"
 
 namespace lapidary {
@@ -19,7 +20,8 @@ using WireMessage =
                  PleRead, PleRows, Step, StepResult, Release, StageGauges,
                  RoleEvent, StatusQuery, SequencerStatus, PleStatus,
                  ProcessStatus, DirectoryStatus, EncodeImage, EncodedMedium,
-                 VisionStatus>;
+                 VisionStatus, EncodeSound, OpenSound, PushSound, EndSound,
+                 SoundTaken, LiveSound, AudioStatus>;
 
 // Sets the body of `header`, and appends the message's tensors in the order in
 // which the body numbers them, from 1.

@@ -197,6 +197,25 @@ inline bool Get(const DirectoryStatus& in, const Tensors&,
   return true;
 }
 
+template <typename Peers>
+void Put(const std::vector<lapidary::MediaPeer>& in, Peers* out) {
+  for (const lapidary::MediaPeer& peer : in) {
+    MediaPeer* entry = out->Add();
+    entry->set_address(peer.address);
+    entry->set_alive(peer.alive);
+    entry->set_encoded(peer.encoded);
+    entry->set_reason(peer.reason);
+  }
+}
+
+template <typename Peers>
+void Get(const Peers& in, std::vector<lapidary::MediaPeer>* out) {
+  for (const MediaPeer& peer : in) {
+    out->push_back(
+        {peer.address(), peer.alive(), peer.encoded(), peer.reason()});
+  }
+}
+
 inline void Put(const lapidary::VisionStatus& in, VisionStatus* out, Tensors&) {
   out->set_loaded(in.loaded);
   out->set_weight_bytes(in.weight_bytes);
@@ -211,13 +230,7 @@ inline void Put(const lapidary::VisionStatus& in, VisionStatus* out, Tensors&) {
   out->set_waiting(in.waiting);
   out->set_encode_ns(in.encode_ns);
   out->set_tower(in.tower);
-  for (const lapidary::VisionPeer& peer : in.peers) {
-    VisionStatus::Peer* entry = out->add_peers();
-    entry->set_address(peer.address);
-    entry->set_alive(peer.alive);
-    entry->set_images(peer.images);
-    entry->set_reason(peer.reason);
-  }
+  Put(in.peers, out->mutable_peers());
 }
 
 inline bool Get(const VisionStatus& in, const Tensors&,
@@ -235,10 +248,49 @@ inline bool Get(const VisionStatus& in, const Tensors&,
   out->waiting = in.waiting();
   out->encode_ns = in.encode_ns();
   out->tower = in.tower();
-  for (const auto& peer : in.peers()) {
-    out->peers.push_back(
-        {peer.address(), peer.alive(), peer.images(), peer.reason()});
-  }
+  Get(in.peers(), &out->peers);
+  return true;
+}
+
+inline void Put(const lapidary::AudioStatus& in, AudioStatus* out, Tensors&) {
+  out->set_loaded(in.loaded);
+  out->set_weight_bytes(in.weight_bytes);
+  out->set_activation_bytes(in.activation_bytes);
+  out->set_loads(in.loads);
+  out->set_unloads(in.unloads);
+  out->set_sounds(in.sounds);
+  out->set_samples(in.samples);
+  out->set_cache_hits(in.cache_hits);
+  out->set_cache_misses(in.cache_misses);
+  out->set_cache_bytes(in.cache_bytes);
+  out->set_cache_capacity(in.cache_capacity);
+  out->set_waiting(in.waiting);
+  out->set_live(in.live);
+  out->set_live_waiting_samples(in.live_waiting_samples);
+  out->set_compute_ns(in.compute_ns);
+  out->set_tower(in.tower);
+  Put(in.peers, out->mutable_peers());
+}
+
+inline bool Get(const AudioStatus& in, const Tensors&,
+                lapidary::AudioStatus* out) {
+  out->loaded = in.loaded();
+  out->weight_bytes = in.weight_bytes();
+  out->activation_bytes = in.activation_bytes();
+  out->loads = in.loads();
+  out->unloads = in.unloads();
+  out->sounds = in.sounds();
+  out->samples = in.samples();
+  out->cache_hits = in.cache_hits();
+  out->cache_misses = in.cache_misses();
+  out->cache_bytes = in.cache_bytes();
+  out->cache_capacity = in.cache_capacity();
+  out->waiting = in.waiting();
+  out->live = in.live();
+  out->live_waiting_samples = in.live_waiting_samples();
+  out->compute_ns = in.compute_ns();
+  out->tower = in.tower();
+  Get(in.peers(), &out->peers);
   return true;
 }
 

@@ -81,11 +81,11 @@ struct PleStatus {
   std::vector<std::pair<double, uint64_t>> latency;  // upper µs, count
 };
 
-// A node that is asked to encode images.
-struct VisionPeer {
+// A node that is asked to encode images or sounds.
+struct MediaPeer {
   std::string address;
   bool alive = false;
-  uint64_t images = 0;  // that it encoded for us
+  uint64_t encoded = 0;  // that it encoded for us
   std::string reason;   // why it is not alive, or failed last
 };
 
@@ -97,10 +97,10 @@ struct VisionStatus {
   uint64_t images = 0;  // encoded
   uint64_t cache_hits = 0, cache_misses = 0, cache_bytes = 0,
            cache_capacity = 0;
-  int64_t waiting = 0;            // images
-  uint64_t encode_ns = 0;         // wall-clock time of all encodes, added up
-  std::string tower;              // PackedModel::vision_fingerprint
-  std::vector<VisionPeer> peers;  // of a node without a tower of its own
+  int64_t waiting = 0;           // images
+  uint64_t encode_ns = 0;        // wall-clock time of all encodes, added up
+  std::string tower;             // PackedModel::vision_fingerprint
+  std::vector<MediaPeer> peers;  // of a node without a tower of its own
 };
 
 struct AudioStatus {
@@ -116,6 +116,8 @@ struct AudioStatus {
   int64_t live = 0;                  // sounds that arrive now
   int64_t live_waiting_samples = 0;  // of them, not encoded yet: the most
   uint64_t compute_ns = 0;           // of all slices, added up
+  std::string tower;                 // PackedModel::audio_fingerprint
+  std::vector<MediaPeer> peers;      // of a node without a tower of its own
 };
 
 struct RoleStatus {
@@ -136,7 +138,9 @@ struct ProcessStatus {
 };
 
 // Asks an actor for its status; each answers with a type of its own.
-struct StatusQuery {};
+struct StatusQuery {
+  std::string role;  // whose, where a node is asked: "vision" or "audio"
+};
 
 }  // namespace lapidary
 

@@ -21,6 +21,7 @@
 #include "actors/peer_service.h"
 #include "actors/ple_server.h"
 #include "actors/process_memory.h"
+#include "actors/remote_audio.h"
 #include "actors/remote_vision.h"
 #include "actors/sequencer.h"
 #include "actors/sound_plan.h"
@@ -93,6 +94,9 @@ struct Node::Impl {
   bool holds_tower() const {
     return sees() && options.vision.mode != VisionOptions::Mode::kRemote;
   }
+  bool holds_audio_tower() const {
+    return hears() && options.audio.mode != AudioOptions::Mode::kRemote;
+  }
 
   absl::Status OpenModel();
   absl::Status DivideMemory();
@@ -104,8 +108,9 @@ struct Node::Impl {
   using Spawn = decltype(RoleSpec::spawn);
   std::vector<RoleSpec> Roles();
   Spawn LocalVision() const;
-  Spawn Peers() const;
+  Spawn VisionPeers() const;
   Spawn LocalAudio() const;
+  Spawn AudioPeers() const;
   v1::StatusResponse OwnStatus() const;
   PeerServiceConfig PeerServiceFor() const;
   size_t MaxMessageBytes() const;
@@ -166,7 +171,8 @@ ImageMemory Node::Impl::MemoryOfImages() const {
 absl::StatusOr<MemoryPlan> Node::Impl::PlanWithSounds(
     MemoryFacts facts, const MemoryWishes& wishes, bool least) {
   if (hears()) {
-    sounds = PlanSounds(model->config(), model->audio_bytes(),
+    sounds = PlanSounds(model->config(),
+                        holds_audio_tower() ? model->audio_bytes() : 0,
                         options.audio.cache_bytes, wishes.limit, least);
     facts.weight_bytes += sounds.bytes;
   }
@@ -299,9 +305,12 @@ std::vector<RoleSpec> Node::Impl::Roles() {
                      }});
   }
   if (sees()) {
-    roles.push_back({"vision", holds_tower() ? LocalVision() : Peers()});
+    roles.push_back({"vision", holds_tower() ? LocalVision() : VisionPeers()});
   }
-  if (hears()) roles.push_back({"audio", LocalAudio()});
+  if (hears()) {
+    roles.push_back(
+        {"audio", holds_audio_tower() ? LocalAudio() : AudioPeers()});
+  }
   return roles;
 }
 
@@ -337,17 +346,35 @@ Node::Impl::Spawn Node::Impl::LocalAudio() const {
   };
 }
 
-Node::Impl::Spawn Node::Impl::Peers() const {
+// Both are spawned detached: they wait for gRPC when they end, and copy files.
+Node::Impl::Spawn Node::Impl::VisionPeers() const {
   RemoteVisionConfig vision;
-  vision.peers = options.vision.peers;
-  vision.tower = model->vision_fingerprint();
   vision.rows = model->config().image_rows();
-  vision.width = model->config().text.hidden_size;
-  vision.cache_bytes = options.vision.cache_bytes;
+  vision.peers.peers = options.vision.peers;
+  vision.peers.role = "vision";
+  vision.peers.what = "image";
+  vision.peers.tower = model->vision_fingerprint();
+  vision.peers.width = model->config().text.hidden_size;
+  vision.peers.max_rows = vision.rows;
+  vision.peers.cache_bytes = options.vision.cache_bytes;
   return [vision](caf::actor_system& sys) {
-    // Detached: it waits for gRPC when it ends, and copies files.
     return caf::actor_cast<caf::strong_actor_ptr>(
         sys.spawn<caf::detached>(RemoteVision, vision));
+  };
+}
+
+Node::Impl::Spawn Node::Impl::AudioPeers() const {
+  RemoteAudioConfig audio;
+  audio.model = model;
+  audio.limits.max_seconds = sounds.max_seconds;
+  audio.max_live = sounds.max_live;
+  audio.peers.peers = options.audio.peers;
+  audio.peers.role = "audio";
+  audio.peers.what = "sound";
+  audio.peers.cache_bytes = sounds.cache_bytes;
+  return [audio](caf::actor_system& sys) {
+    return caf::actor_cast<caf::strong_actor_ptr>(
+        sys.spawn<caf::detached>(RemoteAudio, audio));
   };
 }
 
@@ -397,6 +424,14 @@ PeerServiceConfig Node::Impl::PeerServiceFor() const {
   PeerServiceConfig config;
   config.directory = directory;
   config.vision = board;
+  config.audio = audio_board;
+  config.max_live = sounds.max_live;
+  if (!hears()) {
+    config.no_audio = served->no_sounds;
+  } else if (!holds_audio_tower()) {
+    config.no_audio =
+        "this node holds no tower itself, it was started with --audio=remote";
+  }
   if (!sees()) {
     config.no_vision = served->no_images;
   } else if (!holds_tower()) {
@@ -421,7 +456,7 @@ absl::Status Node::Impl::StartServer() {
   context->directory = directory;
   context->model = served;
   if (holds_tower()) context->vision = board;
-  if (hears()) context->audio = audio_board;
+  if (holds_audio_tower()) context->audio = audio_board;
   context->conversation_bytes = sounds.conversation_bytes;
   v1::ListModelsResponse models;
   *models.add_models() = DescribeModel(*model);

@@ -1,11 +1,57 @@
 #include "actors/node_options.h"
 
+#include <algorithm>
 #include <limits>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "storage/media_source.h"
 
 namespace lapidary {
+namespace {
+
+// HOST:PORT, or [HOST]:PORT where the host has colons itself.
+bool IsAddress(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == address.npos) return false;
+  const absl::string_view digits = address.substr(colon + 1);
+  absl::string_view host = address.substr(0, colon);
+  const bool bracketed = absl::ConsumePrefix(&host, "[");
+  if (bracketed && !absl::ConsumeSuffix(&host, "]")) return false;
+  int port = 0;
+  return !host.empty() && host.find_first_of(" /[]@\t") == host.npos &&
+         (bracketed || host.find(':') == host.npos) && digits.size() <= 5 &&
+         std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit) &&
+         absl::SimpleAtoi(digits, &port) && port >= 1 && port <= 65535;
+}
+
+// `role` as in the flags --vision=remote and --vision-peers.
+absl::Status CheckPeers(absl::string_view role, bool remote,
+                        const std::vector<std::string>& peers) {
+  if (remote && peers.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--", role, "=remote needs --", role,
+        "-peers=HOST:PORT,…: nodes of the same packed model that hold its ",
+        role, " tower"));
+  }
+  if (!remote && !peers.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", role, "-peers goes with --", role, "=remote only"));
+  }
+  for (const std::string& peer : peers) {
+    if (IsAddress(peer)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--", role, "-peers: '", absl::CHexEscape(peer),
+        "' is not HOST:PORT with a port from 1 to 65535, like 10.0.0.2:7421 "
+        "or [fd00::2]:7421"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status CheckNodeOptions(const NodeOptions& options) {
   if (options.max_batch_rows < 1 || options.max_batch_rows > 65536) {
@@ -42,13 +88,13 @@ absl::Status CheckNodeOptions(const NodeOptions& options) {
                                                    options.default_max_tokens,
                                                    ", it must be at least 1"));
   }
-  const bool remote = options.vision.mode == VisionOptions::Mode::kRemote;
-  if (remote == options.vision.peers.empty()) {
-    return absl::InvalidArgumentError(
-        remote ? "--vision=remote needs --vision-peers=HOST:PORT,…: nodes of "
-                 "the same packed model that hold its tower"
-               : "--vision-peers goes with --vision=remote only");
-  }
+  absl::Status peers =
+      CheckPeers("vision", options.vision.mode == VisionOptions::Mode::kRemote,
+                 options.vision.peers);
+  if (!peers.ok()) return peers;
+  peers = CheckPeers("audio", options.audio.mode == AudioOptions::Mode::kRemote,
+                     options.audio.peers);
+  if (!peers.ok()) return peers;
   return CheckMediaPolicy(options.media);
 }
 

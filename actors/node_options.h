@@ -37,9 +37,10 @@ struct VisionOptions {
 
 // The same for its audio tower.
 struct AudioOptions {
-  enum class Mode { kOff, kLazy, kPinned };
+  enum class Mode { kOff, kLazy, kPinned, kRemote };
   Mode mode = Mode::kLazy;
   absl::Duration idle = absl::Minutes(5);
+  std::vector<std::string> peers;
   // Memory for soft tokens of sounds that come again.
   size_t cache_bytes = size_t{32} << 20;
 };

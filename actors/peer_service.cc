@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/foreign_thread.h"
 #include "actors/messages_wire.h"
+#include "actors/peer_sound.h"
 #include "actors/response_stream.h"
 #include "storage/file_io.h"
 
@@ -32,36 +33,39 @@ void Fail(Self self, const absl::Status& status) {
   self->quit();
 }
 
-void EncodeFor(Self self, const caf::strong_actor_ptr& vision,
-               EncodeImage encode) {
-  if (vision == nullptr) {
-    return Fail(self, absl::UnavailableError("no vision actor is alive"));
+template <typename Actor, typename Question>
+void EncodeFor(Self self, const caf::strong_actor_ptr& tower,
+               Question question) {
+  if (tower == nullptr) {
+    return Fail(self, absl::UnavailableError("no actor of its tower is alive"));
   }
-  encode.cancelled = self->state.call->cancelled();
-  self->request(caf::actor_cast<VisionActor>(vision), caf::infinite,
-                std::move(encode))
+  question.key = Checksum(*question.file);
+  question.cancelled = self->state.call->cancelled();
+  self->request(caf::actor_cast<Actor>(tower), caf::infinite,
+                std::move(question))
       .then(
-          [self](const EncodedMedium& image) {
-            self->state.call->Answer(Flatten(ToWire(image)));
+          [self](const EncodedMedium& medium) {
+            self->state.call->Answer(Flatten(ToWire(medium)));
             self->quit();
           },
           [self](caf::error& error) {
             Fail(self, absl::UnavailableError(
-                           absl::StrCat("the vision actor was lost: ",
+                           absl::StrCat("the actor of its tower was lost: ",
                                         self->system().render(error))));
           });
 }
 
-// The actor of one question.
-caf::behavior PeerCall(Self self, DirectoryActor directory, EncodeImage encode,
-                       std::shared_ptr<UnaryCall> call) {
+// The actor of one question, which `role`, an Actor, is to answer.
+template <typename Actor, typename Question>
+caf::behavior PeerCall(Self self, DirectoryActor directory, std::string role,
+                       Question question, std::shared_ptr<UnaryCall> call) {
   self->state.call = std::move(call);
   return {
-      [self, directory, encode](const Start&) {
-        self->request(directory, kLookupTimeout, Lookup{"vision"})
+      [self, directory, role, question](const Start&) {
+        self->request(directory, kLookupTimeout, Lookup{role})
             .then(
-                [self, encode](const caf::strong_actor_ptr& vision) {
-                  EncodeFor(self, vision, encode);
+                [self, question](const caf::strong_actor_ptr& tower) {
+                  EncodeFor<Actor>(self, tower, question);
                 },
                 [self](caf::error& error) {
                   Fail(self,
@@ -71,24 +75,56 @@ caf::behavior PeerCall(Self self, DirectoryActor directory, EncodeImage encode,
   };
 }
 
+template <typename Board>
+void AnswerStatus(const Board& board, UnaryCall* call) {
+  const auto status = board.Read();
+  if (status.has_value()) {
+    call->Answer(Flatten(ToWire(*status)));
+  } else {
+    call->Fail(absl::UnavailableError("no actor of its tower is alive"));
+  }
+}
+
+// Whose a question is: "vision", "audio"; empty for nobody's.
+std::string RoleOf(const WireMessage& question) {
+  if (std::holds_alternative<EncodeImage>(question)) return "vision";
+  if (std::holds_alternative<EncodeSound>(question)) return "audio";
+  const auto* status = std::get_if<StatusQuery>(&question);
+  const bool known = status != nullptr &&
+                     (status->role == "vision" || status->role == "audio");
+  return known ? status->role : "";
+}
+
 // What peers may ask.
 absl::Status CheckQuestion(const PeerServiceConfig& config,
                            const absl::StatusOr<WireMessage>& question) {
   if (!question.ok()) return question.status();
-  const bool is_image = std::holds_alternative<EncodeImage>(*question);
-  if (!is_image && !std::holds_alternative<StatusQuery>(*question)) {
+  const std::string role = RoleOf(*question);
+  if (role.empty()) {
     return absl::UnimplementedError(
-        "a node asks another to encode images, and nothing else");
+        "a node asks another to encode images and sounds, and nothing else");
   }
-  if (!config.no_vision.empty()) {
-    return absl::UnimplementedError(config.no_vision);
-  }
+  const std::string& no = role == "vision" ? config.no_vision : config.no_audio;
+  if (!no.empty()) return absl::UnimplementedError(no);
   // Whoever is asked by a peer must not do what that peer did not ask for.
-  if (is_image && std::get<EncodeImage>(*question).tower.empty()) {
-    return absl::InvalidArgumentError("EncodeImage.tower is empty");
+  const auto* image = std::get_if<EncodeImage>(&*question);
+  const auto* sound = std::get_if<EncodeSound>(&*question);
+  if ((image != nullptr && image->tower.empty()) ||
+      (sound != nullptr && sound->tower.empty())) {
+    return absl::InvalidArgumentError("the tower has no name");
   }
   return absl::OkStatus();
 }
+
+// Ends a live sound that is refused at the door.
+class RefusedSound
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit RefusedSound(const absl::Status& status) {
+    Finish(ToGrpcStatus(status));
+  }
+  void OnDone() override { delete this; }
+};
 
 }  // namespace
 
@@ -110,22 +146,44 @@ grpc::ServerUnaryReactor* PeerService::Ask(grpc::CallbackServerContext*,
     call->Fail(status);
     return call.get();
   }
+  const std::string role = RoleOf(*question);
   if (std::holds_alternative<StatusQuery>(*question)) {
-    const std::optional<VisionStatus> vision = config_.vision->Read();
-    if (vision.has_value()) {
-      call->Answer(Flatten(ToWire(*vision)));
-    } else {
-      call->Fail(absl::UnavailableError("no vision actor is alive"));
-    }
+    role == "vision" ? AnswerStatus(*config_.vision, call.get())
+                     : AnswerStatus(*config_.audio, call.get());
     return call.get();
   }
-  EncodeImage encode = std::get<EncodeImage>(*std::move(question));
-  encode.key = Checksum(*encode.file);
   const ForeignThread thread;
-  caf::actor actor =
-      system_.spawn(PeerCall, config_.directory, std::move(encode), call);
+  const caf::actor actor =
+      role == "vision"
+          ? system_.spawn(PeerCall<VisionActor, EncodeImage>, config_.directory,
+                          role, std::get<EncodeImage>(*question), call)
+          : system_.spawn(PeerCall<AudioActor, EncodeSound>, config_.directory,
+                          role, std::get<EncodeSound>(*question), call);
   caf::anon_send(actor, Start{});
   return call.get();
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* PeerService::Hear(
+    grpc::CallbackServerContext* context) {
+  if (!config_.no_audio.empty()) {
+    return new RefusedSound(absl::UnimplementedError(config_.no_audio));
+  }
+  if (live_->fetch_add(1) >= config_.max_live) {
+    live_->fetch_sub(1);
+    return new RefusedSound(absl::ResourceExhaustedError(absl::StrCat(
+        config_.max_live, " live sounds of peers are open; try again later")));
+  }
+  const ForeignThread thread;
+  auto stream = std::make_shared<PeerSoundStream>(
+      context, [live = live_] { live->fetch_sub(1); });
+  PeerSoundConfig config;
+  config.directory = config_.directory;
+  config.sound = next_sound_++;
+  PeerSoundActor actor = system_.spawn(PeerSound, config, stream);
+  stream->Attach(caf::actor_cast<CallActor>(actor), stream);
+  stream->AttachReader(caf::actor_cast<PeerSoundStream::Reader>(actor));
+  caf::anon_send(actor, Start{});
+  return stream.get();
 }
 
 }  // namespace lapidary

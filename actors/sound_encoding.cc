@@ -8,6 +8,24 @@
 
 namespace lapidary {
 
+absl::StatusOr<SoundWindow> SoundWindowOf(const ModelConfig& config) {
+  if (!config.audio.ok()) return config.audio.status();
+  const kernels::audio::AudioConfig& audio = *config.audio;
+  SoundWindow window;
+  window.soft_tokens = config.audio_soft_tokens_per_image;
+  window.samples = LongestWindow(audio, window.soft_tokens);
+  if (config.tower_ends_sound()) {
+    window.end_row = config.eoa_token_id.value_or(0) - audio.vocab_offset;
+    if (window.end_row < 0 || window.end_row >= audio.vocab_size) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "config.json: the audio tower embeds tokens [", audio.vocab_offset,
+          ", ", audio.vocab_offset + audio.vocab_size, "), eoa_token_id is ",
+          config.eoa_token_id.value_or(0)));
+    }
+  }
+  return window;
+}
+
 SoundEncoding::SoundEncoding(kernels::audio::AudioTower* tower,
                              const SoundWindow& window)
     : tower_(tower), window_(window), state_(tower), moment_(window.samples) {}

@@ -25,6 +25,7 @@
 #include "absl/types/span.h"
 #include "kernels/audio/tower.h"
 #include "kernels/tensor.h"
+#include "storage/model_config.h"
 #include "storage/sound_windows.h"
 
 namespace lapidary {
@@ -38,7 +39,16 @@ struct SoundWindow {
   int64_t end_row = -1;
 
   int64_t rows() const { return soft_tokens + (end_row >= 0 ? 1 : 0); }
+  // That a sound of so many samples may become: no window is cut in its first
+  // four fifths (storage/sound_windows.h).
+  int64_t most_windows(int64_t of_samples) const {
+    return of_samples / (samples * 4 / 5) + 1;
+  }
 };
+
+// What a window of this model's sounds is; FAILED_PRECONDITION for a
+// config.json in which tower and text model do not fit each other.
+absl::StatusOr<SoundWindow> SoundWindowOf(const ModelConfig& config);
 
 class SoundEncoding {
  public:

@@ -29,11 +29,13 @@ SoundPlan PlanSounds(const ModelConfig& config, uint64_t tower_bytes,
   const int64_t window =
       LongestWindow(audio, config.audio_soft_tokens_per_image);
   // Twice: it may have to be cut. What waits, and what follows the cut.
+  const bool remote = tower_bytes == 0;
   const uint64_t live =
-      2 * (state + rows) + 5 * kSecond + window / 6 * sizeof(float);
-  if (least) plan.open_clips = 1;
+      remote ? rows
+             : 2 * (state + rows) + 5 * kSecond + window / 6 * sizeof(float);
+  if (least || remote) plan.open_clips = 1;
   // Decoded files at once: those that are open, and one that is being read.
-  const uint64_t decoded = (plan.open_clips + 1) * kSecond;
+  const uint64_t decoded = ((remote ? 0 : plan.open_clips) + 1) * kSecond;
   if (limit > 0) {
     const uint64_t part = least ? 0 : limit / 32;
     plan.cache_bytes = std::min<size_t>(cache_bytes, 8 * rows);
@@ -44,8 +46,9 @@ SoundPlan PlanSounds(const ModelConfig& config, uint64_t tower_bytes,
     plan.max_live = static_cast<int>(
         std::clamp<uint64_t>(part / (live + plan.conversation_bytes), 1, 64));
   }
-  plan.bytes = tower_bytes + plan.cache_bytes +
-               kBatchBytes * audio.hidden_size * audio.ConformerFrames(window) +
+  const uint64_t batch =
+      kBatchBytes * audio.hidden_size * audio.ConformerFrames(window);
+  plan.bytes = tower_bytes + plan.cache_bytes + (remote ? 0 : batch) +
                static_cast<uint64_t>(plan.max_seconds) * decoded +
                plan.max_live * (live + plan.conversation_bytes);
   return plan;

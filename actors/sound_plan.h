@@ -23,7 +23,8 @@ struct SoundPlan {
 // `limit` is that of the whole process, 0 for none; without one nothing needs
 // to be planned. Under one, eight known sounds are kept, and files and live
 // sounds take a thirty-second part of it each.
-//   least  of both, as little as can be: one live sound, one file of 30 s
+//   tower_bytes  0: other nodes encode, nothing of a sound's state is here
+//   least        of both, as little as can be: one live sound, one file of 30 s
 SoundPlan PlanSounds(const ModelConfig& config, uint64_t tower_bytes,
                      size_t cache_bytes, uint64_t limit, bool least);
 

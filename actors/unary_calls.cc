@@ -126,11 +126,11 @@ void Fill(const VisionStatus& vision, v1::StatusResponse& status) {
   out->set_cache_bytes(vision.cache_bytes);
   out->set_cache_capacity(vision.cache_capacity);
   out->set_waiting(vision.waiting);
-  for (const VisionPeer& peer : vision.peers) {
+  for (const MediaPeer& peer : vision.peers) {
     v1::VisionPeer* proto = out->add_peers();
     proto->set_address(peer.address);
     proto->set_alive(peer.alive);
-    proto->set_images(peer.images);
+    proto->set_images(peer.encoded);
     proto->set_reason(ReplaceInvalidUtf8(peer.reason));
   }
 }
@@ -153,6 +153,13 @@ void Fill(const AudioStatus& audio, v1::StatusResponse& status) {
   out->set_live(audio.live);
   out->set_live_waiting_seconds(
       static_cast<double>(audio.live_waiting_samples) / kSoundRate);
+  for (const MediaPeer& peer : audio.peers) {
+    v1::AudioPeer* proto = out->add_peers();
+    proto->set_address(peer.address);
+    proto->set_alive(peer.alive);
+    proto->set_sounds(peer.encoded);
+    proto->set_reason(ReplaceInvalidUtf8(peer.reason));
+  }
 }
 
 void Fill(const ProcessStatus& process, v1::StatusResponse& status) {
@@ -289,7 +296,8 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
     const std::optional<AudioStatus> audio = self->state.context->audio->Read();
     if (audio.has_value()) Fill(*audio, self->state.status);
   }
-  self->state.open_questions = board != nullptr ? 4 : 5;
+  self->state.open_questions =
+      4 + (board == nullptr) + (self->state.context->audio == nullptr);
   return {
       [=](const Start&) {
         AskActor<DirectoryStatus>(
@@ -299,6 +307,9 @@ caf::behavior StatusCall(Self self, std::shared_ptr<CallContext> context,
         AskRole<ProcessStatus>(self, "encoder");
         if (self->state.context->vision == nullptr) {
           AskRole<VisionStatus>(self, "vision");
+        }
+        if (self->state.context->audio == nullptr) {
+          AskRole<AudioStatus>(self, "audio");
         }
       },
   };

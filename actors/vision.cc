@@ -9,7 +9,6 @@
 #include "absl/strings/strip.h"
 #include "kernels/compute_turn.h"
 #include "kernels/parallel.h"
-#include "storage/file_io.h"
 #include "storage/image_decoder.h"
 #include "storage/image_resize.h"
 
@@ -47,12 +46,10 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
 
 VisionStatus Describe(const VisionState& state) {
   VisionStatus status = state.status;
-  status.loaded = state.tower != nullptr;
+  state.tower.Describe(&status);
+  state.jobs.Describe(&status);
   status.weight_bytes = state.config.model->vision_bytes();
   if (status.loaded) status.activation_bytes = state.tower->ActivationBytes();
-  status.cache_bytes = state.cache->bytes();
-  status.cache_capacity = state.cache->capacity();
-  status.waiting = static_cast<int64_t>(state.jobs.size());
   return status;
 }
 
@@ -63,24 +60,10 @@ void Post(const VisionState& state) {
 }
 
 absl::Status Load(VisionState& state) {
-  if (state.tower != nullptr) return absl::OkStatus();
-  auto weights = state.config.model->LoadVision();
-  if (!weights.ok()) return weights.status();
-  state.tower =
-      std::make_unique<kernels::vision::VisionTower>(*std::move(weights));
-  ++state.status.loads;
+  const absl::Status status =
+      state.tower.Load([&state] { return state.config.model->LoadVision(); });
   Post(state);
-  return absl::OkStatus();
-}
-
-void UnloadIfIdle(VisionState& state) {
-  if (state.tower == nullptr || state.config.pinned || !state.jobs.empty() ||
-      Clock::now() - state.last_used < state.config.idle) {
-    return;
-  }
-  state.tower.reset();
-  ++state.status.unloads;
-  Post(state);
+  return status;
 }
 
 // The soft tokens of the image that the tower has done, and the token that
@@ -117,43 +100,24 @@ absl::StatusOr<kernels::Tensor> Rows(const VisionState& state) {
 
 void Begin(Self self);
 
-// The jobs behind the first that nobody waits for any more.
-void DropUnwanted(VisionState& state) {
-  for (size_t i = 1; i < state.jobs.size();) {
-    if (state.jobs[i].wanted()) {
-      ++i;
-      continue;
-    }
-    state.waiting_bytes -= state.jobs[i].file->size();
-    state.jobs[i].Answer({Unwanted("image"), {}});
-    state.jobs.erase(state.jobs.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-}
-
 // Answers all who asked for the first image, and goes on to the next.
 void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
   VisionState& state = self->state;
-  const MediaJob job = std::move(state.jobs.front());
-  state.jobs.pop_front();
-  state.waiting_bytes -= job.file->size();
   state.pixels.reset();
-  state.last_used = Clock::now();
   EncodedMedium answer;
   answer.status = rows.status();
   if (rows.ok()) {
     answer.rows = *rows;
-    state.cache->Add(job.key, job.file, *rows);
     ++state.status.images;
     state.status.encode_ns +=
-        std::chrono::nanoseconds(state.last_used - state.began).count();
+        std::chrono::nanoseconds(Clock::now() - state.began).count();
   }
-  job.Answer(answer);
-  DropUnwanted(state);
-  Post(state);
+  state.jobs.Finish(&state.jobs.front(), answer);
+  state.jobs.DropUnwanted(0);
   if (!state.jobs.empty()) {
     Begin(self);
-  } else if (!state.config.pinned) {
-    self->delayed_send(self, state.config.idle, IdleCheck{});
+  } else {
+    state.tower.Rest(self);
   }
 }
 
@@ -180,7 +144,7 @@ void TakePixels(Self self, const ImagePixels& image) {
 void Begin(Self self) {
   VisionState& state = self->state;
   state.began = Clock::now();
-  self->request(state.reader, caf::infinite, ReadImage{state.jobs[0].file})
+  self->request(state.reader, caf::infinite, ReadImage{state.jobs.front().file})
       .then([self](const ImagePixels& image) { TakePixels(self, image); },
             [self](caf::error& error) {
               Finish(self, absl::InternalError(
@@ -193,9 +157,9 @@ void Begin(Self self) {
 void Advance(Self self) {
   VisionState& state = self->state;
   if (!state.jobs.front().wanted()) {
-    return Finish(self, Unwanted("image"));
+    return Finish(self, state.jobs.Unwanted());
   }
-  DropUnwanted(state);
+  state.jobs.DropUnwanted(1);
   Post(state);
   bool more;
   {
@@ -212,46 +176,12 @@ void Advance(Self self) {
 caf::result<EncodedMedium> Take(Self self, const EncodeImage& encode) {
   VisionState& state = self->state;
   if (!encode.tower.empty() && encode.tower != state.status.tower) {
-    return EncodedMedium{
-        absl::FailedPreconditionError(
-            "this node serves another model, or another packing of it"),
-        {}};
-  }
-  const std::string key =
-      encode.key.empty() ? Checksum(*encode.file) : encode.key;
-  kernels::Tensor known = state.cache->Find(key, *encode.file);
-  if (!known.empty()) {
-    ++state.status.cache_hits;
-    Post(state);
-    return EncodedMedium{absl::OkStatus(), std::move(known)};
+    return EncodedMedium{OtherTower(), {}};
   }
   auto promise = self->make_response_promise<EncodedMedium>();
-  const MediaAsker asker{promise, encode.cancelled};
-  for (MediaJob& job : state.jobs) {
-    if (job.Is(key, *encode.file)) {
-      ++state.status.cache_hits;
-      Post(state);
-      job.askers.push_back(asker);
-      return promise;
-    }
-  }
-  const size_t bytes = encode.file->size();
-  if (!state.jobs.empty() &&
-      (state.waiting_bytes + bytes > state.config.max_waiting_bytes ||
-       state.jobs.size() > state.config.max_waiting)) {
-    promise.deliver(EncodedMedium{
-        absl::ResourceExhaustedError(absl::StrCat(
-            state.jobs.size(), " images of ", state.waiting_bytes,
-            " bytes wait already, ", state.config.max_waiting, " of ",
-            state.config.max_waiting_bytes, " may; try again later")),
-        {}});
-    return promise;
-  }
-  ++state.status.cache_misses;
-  state.waiting_bytes += bytes;
-  state.jobs.push_back({key, encode.file, {asker}});
-  Post(state);
-  if (state.jobs.size() == 1) Begin(self);
+  const MediaJob* job =
+      state.jobs.Take(encode.file, encode.key, {promise, encode.cancelled});
+  if (job != nullptr && state.jobs.size() == 1) Begin(self);
   return promise;
 }
 
@@ -275,12 +205,14 @@ Started Open(Self self) {
 VisionState::~VisionState() {
   const absl::Status lost =
       absl::UnavailableError("the vision actor was lost; try again");
-  for (const MediaJob& job : jobs) job.Answer({lost, {}});
+  jobs.FailAll(lost);
   if (config.board != nullptr) config.board->Write(std::nullopt);
 }
 
 LocalVisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
-  self->state.cache = std::make_unique<MediaCache>(config.cache_bytes);
+  self->state.tower.Open(config.pinned, config.idle);
+  self->state.jobs.Open("image", config.bounds, config.cache_bytes,
+                        [self] { Post(self->state); });
   self->state.config = std::move(config);
   self->state.status.tower = self->state.config.model->vision_fingerprint();
   return {
@@ -290,7 +222,10 @@ LocalVisionActor::behavior_type Vision(Self self, VisionActorConfig config) {
       },
       [self](const StatusQuery&) { return Describe(self->state); },
       [self](const NextSlice&) { Advance(self); },
-      [self](const IdleCheck&) { UnloadIfIdle(self->state); },
+      [self](const IdleCheck&) {
+        VisionState& state = self->state;
+        if (state.tower.UnloadIfIdle(!state.jobs.empty())) Post(state);
+      },
   };
 }
 

@@ -10,11 +10,10 @@
 
 #include <chrono>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <vector>
 
-#include "actors/media_cache.h"
+#include "actors/lazy_tower.h"
 #include "actors/media_jobs.h"
 #include "actors/messages.h"
 #include "actors/status_board.h"
@@ -33,11 +32,7 @@ struct VisionActorConfig {
   ImageLimits limits;
   // Where its status is written whenever that changes; may be null.
   std::shared_ptr<VisionBoard> board;
-  // Bytes of files that may wait, beside the one at work; an image more is
-  // refused with RESOURCE_EXHAUSTED.
-  size_t max_waiting_bytes = size_t{256} << 20;
-  // And how many: the last of them would wait minutes.
-  size_t max_waiting = 64;
+  MediaBounds bounds;
   int threads = 1;  // that compute
 };
 
@@ -56,8 +51,6 @@ using ImageReaderActor =
 
 // The next slice of the image that is being encoded.
 struct NextSlice {};
-// Looks whether the tower has been idle for too long.
-struct IdleCheck {};
 
 using LocalVisionActor =
     VisionActor::extend<caf::reacts_to<NextSlice>, caf::reacts_to<IdleCheck>>;
@@ -69,13 +62,11 @@ struct VisionState {
   ~VisionState();
 
   VisionActorConfig config;
-  std::unique_ptr<MediaCache> cache;
   ImageReaderActor reader;
-  std::unique_ptr<kernels::vision::VisionTower> tower;  // null: not loaded
-  std::deque<MediaJob> jobs;  // the first is being read or encoded
+  LazyTower<kernels::vision::VisionTower> tower;
+  MediaJobs<MediaJob> jobs;  // the first is being read or encoded
   std::shared_ptr<const std::vector<float>> pixels;  // of the first, once read
-  Time began, last_used;
-  size_t waiting_bytes = 0;  // of all jobs' files
+  Time began;
   VisionStatus status;
 };
 
@@ -89,6 +80,5 @@ LocalVisionActor::behavior_type Vision(
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ReadImage)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ImagePixels)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::NextSlice)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::IdleCheck)
 
 #endif  // LAPIDARY_ACTORS_VISION_H_

@@ -92,6 +92,8 @@ struct PackedModel::Impl {
     return absl::StrCat(folder, "/", name);
   }
 
+  // Of a tower, by its file.
+  std::string Fingerprint(const char* tower_file) const;
   absl::Status ReadManifest();
   absl::Status CheckFiles(bool verify_weights);
   absl::Status CheckFile(const ManifestFile& file, bool verify);
@@ -340,11 +342,10 @@ size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
 size_t PackedModel::vision_bytes() const { return impl_->vision_bytes; }
 size_t PackedModel::audio_bytes() const { return impl_->audio_bytes; }
 
-std::string PackedModel::vision_fingerprint() const {
-  if (!has_vision_tower()) return "";
+std::string PackedModel::Impl::Fingerprint(const char* tower_file) const {
   std::map<std::string, std::string> checksums;
-  for (const ManifestFile& file : impl_->manifest.files) {
-    for (const char* name : {kVisionFile, kConfigFile, kProcessorConfigFile,
+  for (const ManifestFile& file : manifest.files) {
+    for (const char* name : {tower_file, kConfigFile, kProcessorConfigFile,
                              kPreprocessorConfigFile}) {
       if (file.path == name) checksums[file.path] = file.checksum;
     }
@@ -354,6 +355,13 @@ std::string PackedModel::vision_fingerprint() const {
     absl::StrAppend(&all, path, " ", checksum, "\n");
   }
   return Checksum(all);
+}
+
+std::string PackedModel::vision_fingerprint() const {
+  return has_vision_tower() ? impl_->Fingerprint(kVisionFile) : "";
+}
+std::string PackedModel::audio_fingerprint() const {
+  return has_audio_tower() ? impl_->Fingerprint(kAudioFile) : "";
 }
 
 std::vector<TensorGroup> PackedModel::groups() const {

@@ -83,6 +83,7 @@ class PackedModel {
   size_t audio_bytes() const;
   absl::StatusOr<std::shared_ptr<const kernels::audio::AudioWeights>>
   LoadAudio() const;
+  std::string audio_fingerprint() const;
 
   // Finds tensors in the mapped files; valid as long as this object.
   kernels::text::TensorLookup Lookup() const;

@@ -44,6 +44,17 @@ OutputJson VisionPeers(const v1::Vision& vision) {
   return peers;
 }
 
+OutputJson AudioPeers(const v1::AudioTower& audio) {
+  OutputJson peers = OutputJson::array();
+  for (const v1::AudioPeer& peer : audio.peers()) {
+    peers.push_back({{"address", peer.address()},
+                     {"alive", peer.alive()},
+                     {"sounds", peer.sounds()},
+                     {"reason", peer.reason()}});
+  }
+  return peers;
+}
+
 }  // namespace
 
 OutputJson ToJson(const v1::Token& token) {
@@ -226,7 +237,8 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"cache_hits", status.audio().cache_hits()},
         {"cache_misses", status.audio().cache_misses()},
         {"cache_bytes", status.audio().cache_bytes()},
-        {"cache_capacity", status.audio().cache_capacity()}}},
+        {"cache_capacity", status.audio().cache_capacity()},
+        {"peers", AudioPeers(status.audio())}}},
       {"kernels",
        {{"integer_products", status.kernels().integer_products()},
         {"vectors", status.kernels().vectors()},

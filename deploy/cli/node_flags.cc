@@ -99,11 +99,18 @@ void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section,
                "again.",
                &options_.vision.cache_bytes);
   flags->Choice(
-      audio_flag, {"lazy", "pinned", "off"},
+      audio_flag, {"lazy", "pinned", "remote", "off"},
       "The audio tower: loaded for the first sound and unloaded after "
-      "--audio-idle without one; loaded at the start and kept; or "
-      "never, and sounds are refused.",
+      "--audio-idle without one; loaded at the start and kept; never loaded, "
+      "the nodes of --audio-peers encode sounds; or never, and sounds are "
+      "refused.",
       &audio_);
+  flags->OptionalText("audio-peers", "HOST:PORT,…",
+                      absl::StrCat("With --", audio_flag,
+                                   "=remote, the nodes that encode sounds, as "
+                                   "--vision-peers. A live sound stays with "
+                                   "one of them."),
+                      &audio_peers_);
   flags->Duration("audio-idle",
                   "Time without a sound after which a lazy tower is unloaded.",
                   &options_.audio.idle);
@@ -204,15 +211,18 @@ absl::StatusOr<NodeOptions> NodeFlags::Options(
                         : vision_ == "remote" ? VisionOptions::Mode::kRemote
                                               : VisionOptions::Mode::kLazy;
   if (media_urls_.has_value()) {
-    options.media.urls = absl::StrSplit(*media_urls_, ',', absl::SkipEmpty());
+    options.media.urls = absl::StrSplit(*media_urls_, ',');
   }
   if (vision_peers_.has_value()) {
-    options.vision.peers =
-        absl::StrSplit(*vision_peers_, ',', absl::SkipEmpty());
+    options.vision.peers = absl::StrSplit(*vision_peers_, ',');
   }
   options.audio.mode = audio_ == "off"      ? AudioOptions::Mode::kOff
                        : audio_ == "pinned" ? AudioOptions::Mode::kPinned
+                       : audio_ == "remote" ? AudioOptions::Mode::kRemote
                                             : AudioOptions::Mode::kLazy;
+  if (audio_peers_.has_value()) {
+    options.audio.peers = absl::StrSplit(*audio_peers_, ',');
+  }
   if (max_message_.has_value()) {
     const absl::StatusOr<size_t> bytes = ParseBytes(*max_message_);
     if (!bytes.ok()) {

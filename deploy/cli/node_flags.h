@@ -45,7 +45,7 @@ class NodeFlags {
   std::string kv_dtype_ = "f32";
   std::string memory_limit_;
   std::optional<std::string> prefix_cache_, max_message_, vision_peers_,
-      media_urls_;
+      audio_peers_, media_urls_;
   std::string vision_ = "lazy", audio_ = "lazy";
 };
 

@@ -140,25 +140,41 @@ std::string ScheduleText(const v1::StatusResponse& status) {
   return text;
 }
 
-std::string TowerText(const v1::Vision& vision) {
-  return Line("vision",
+// Of a v1::Vision or a v1::AudioTower, whose name is `role`.
+template <typename Tower>
+std::string TowerText(const char* role, const Tower& tower) {
+  return Line(role,
               absl::StrFormat(
                   "%s, weights %s, work space %s; loaded %d times, unloaded %d",
-                  vision.loaded() ? "loaded" : "not loaded",
-                  HumanBytes(vision.weight_bytes()),
-                  HumanBytes(vision.activation_bytes()), vision.loads(),
-                  vision.unloads()));
+                  tower.loaded() ? "loaded" : "not loaded",
+                  HumanBytes(tower.weight_bytes()),
+                  HumanBytes(tower.activation_bytes()), tower.loads(),
+                  tower.unloads()));
+}
+
+template <typename Peer>
+std::string PeerText(const char* role, const Peer& peer, uint64_t encoded,
+                     const char* what) {
+  const std::string state =
+      peer.alive() ? "there" : absl::StrCat("not there: ", peer.reason());
+  return Line(role, absl::StrFormat("%s encoded %d %s; %s", peer.address(),
+                                    encoded, what, state));
 }
 
 std::string PeersText(const v1::Vision& vision) {
   std::string text;
   for (const v1::VisionPeer& peer : vision.peers()) {
-    const std::string state =
-        peer.alive() ? "there" : absl::StrCat("not there: ", peer.reason());
-    absl::StrAppend(
-        &text, Line(text.empty() ? "vision" : "",
-                    absl::StrFormat("%s encoded %d images; %s", peer.address(),
-                                    peer.images(), state)));
+    absl::StrAppend(&text, PeerText(text.empty() ? "vision" : "", peer,
+                                    peer.images(), "images"));
+  }
+  return text;
+}
+
+std::string PeersText(const v1::AudioTower& audio) {
+  std::string text;
+  for (const v1::AudioPeer& peer : audio.peers()) {
+    absl::StrAppend(&text, PeerText(text.empty() ? "audio" : "", peer,
+                                    peer.sounds(), "sounds"));
   }
   return text;
 }
@@ -167,7 +183,7 @@ std::string VisionText(const v1::StatusResponse& status) {
   if (!status.has_vision()) return "";
   const v1::Vision& vision = status.vision();
   return absl::StrCat(
-      vision.peers().empty() ? TowerText(vision) : PeersText(vision),
+      vision.peers().empty() ? TowerText("vision", vision) : PeersText(vision),
       Line("", absl::StrFormat("%d images encoded, %d waiting; %d of %d known, "
                                "%s of %s kept",
                                vision.images(), vision.waiting(),
@@ -181,13 +197,7 @@ std::string AudioText(const v1::StatusResponse& status) {
   if (!status.has_audio()) return "";
   const v1::AudioTower& audio = status.audio();
   return absl::StrCat(
-      Line("audio",
-           absl::StrFormat(
-               "%s, weights %s, work space %s; loaded %d times, unloaded %d",
-               audio.loaded() ? "loaded" : "not loaded",
-               HumanBytes(audio.weight_bytes()),
-               HumanBytes(audio.activation_bytes()), audio.loads(),
-               audio.unloads())),
+      audio.peers().empty() ? TowerText("audio", audio) : PeersText(audio),
       Line("",
            absl::StrFormat("%d files encoded, %d waiting; %d of %d known, "
                            "%s of %s kept",

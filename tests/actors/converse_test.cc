@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "tests/actors/media_cases.h"
 #include "tests/actors/nano_node.h"
+#include "tests/actors/served.h"
 #include "tests/actors/talk.h"
 
 namespace lapidary {
@@ -361,7 +362,14 @@ TEST(ConverseTest, LostActor_EndsTheCall_AndTheNextIsAnswered) {
 }
 
 TEST(ConverseTest, AClientThatOnlySends_IsReadNoFurther) {
-  const Served served;
+  Served served;
+  // With small windows, so that little is on its way.
+  grpc::ChannelArguments small;
+  small.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  small.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
+  served.stub = v1::Lapidary::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", served.node->port()),
+      grpc::InsecureChannelCredentials(), small));
   Talk talk(served);
   // Each is answered by a `done` that the client does not read.
   std::atomic<int> sent{0};

@@ -91,6 +91,9 @@ StepRows MakeStepRows(uint64_t sequence) {
 
 const StageGauges kGauges{1, 2, 3, 4, 5, 6, 7};
 
+const SoundTaken kTaken{absl::UnavailableError("lost"), 1, 2, 3, 4, 5,
+                        MakeTensor(2, 80)};
+
 // One of each, no field at its default.
 std::vector<WireMessage> AllMessages() {
   Encoded encoded;
@@ -165,7 +168,7 @@ std::vector<WireMessage> AllMessages() {
       Release{{1, 2, 1ull << 40}, true},
       kGauges,
       RoleEvent{"stage", true, 3, "because", kGauges},
-      StatusQuery{},
+      StatusQuery{"audio"},
       sequencer,
       ple,
       ProcessStatus{1, 2},
@@ -187,6 +190,34 @@ std::vector<WireMessage> AllMessages() {
                    11,
                    "tower",
                    {{"peer:1", true, 2, "refused"}}},
+      EncodeSound{std::make_shared<const std::string>("RIFF"), nullptr, "",
+                  "tower"},
+      OpenSound{1ull << 63,
+                {PcmFormat::Encoding::kF32, 44100, 2},
+                -30,
+                "t",
+                true},
+      PushSound{1, std::make_shared<const std::string>("\0\1", 2)},
+      EndSound{1},
+      kTaken,
+      LiveSound{absl::InternalError("x"), MakeTensor(2, 95), kTaken},
+      AudioStatus{true,
+                  1,
+                  2,
+                  3,
+                  4,
+                  5,
+                  6,
+                  7,
+                  8,
+                  9,
+                  10,
+                  11,
+                  12,
+                  13,
+                  14,
+                  "tower",
+                  {{"peer:1", true, 2, "refused"}}},
   };
 }
 
@@ -256,8 +287,14 @@ TEST(MessagesWireTest, EveryFieldHasAPlaceOnTheWire) {
             pb::EncodedMedium::descriptor()->field_count());
   EXPECT_EQ(Fields<VisionStatus>(),
             pb::VisionStatus::descriptor()->field_count());
-  EXPECT_EQ(Fields<VisionPeer>(),
-            pb::VisionStatus::Peer::descriptor()->field_count());
+  EXPECT_EQ(Fields<MediaPeer>(), pb::MediaPeer::descriptor()->field_count());
+  EXPECT_EQ(Fields<AudioStatus>(),
+            pb::AudioStatus::descriptor()->field_count());
+  EXPECT_EQ(Fields<OpenSound>(), pb::OpenSound::descriptor()->field_count());
+  EXPECT_EQ(Fields<PushSound>(), pb::PushSound::descriptor()->field_count());
+  EXPECT_EQ(Fields<EndSound>(), pb::EndSound::descriptor()->field_count());
+  EXPECT_EQ(Fields<SoundTaken>(), pb::SoundTaken::descriptor()->field_count());
+  EXPECT_EQ(Fields<LiveSound>(), pb::LiveSound::descriptor()->field_count());
   EXPECT_EQ(Fields<RoleStatus>(), pb::RoleStatus::descriptor()->field_count());
   EXPECT_EQ(
       std::variant_size_v<WireMessage>,

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "tests/actors/media_cases.h"
 #include "tests/actors/nano_node.h"
+#include "tests/actors/served.h"
 #include "tests/actors/talk.h"
 
 namespace lapidary {

@@ -1,18 +1,17 @@
 // Images of a node without a tower, encoded by other nodes over TCP.
 #include <atomic>
-#include <functional>
 #include <future>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "actors/grpc_bytes.h"
 #include "actors/messages_wire.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/lapidary/internal/peer.grpc.pb.h"
 #include "tests/actors/image_requests.h"
+#include "tests/actors/liar.h"
 #include "tests/actors/nano_node.h"
 
 namespace lapidary {
@@ -185,46 +184,10 @@ TEST(RemoteVisionTest, ImagesThatNobodyWaitsFor_AreGivenUpThere) {
 
 // --- A peer that means harm -------------------------------------------------
 
-class Liar : public internal::Peer::WithRawCallbackMethod_Ask<
-                 internal::Peer::Service> {
- public:
-  explicit Liar(std::function<std::string()> answer)
-      : answer_(std::move(answer)) {
-    grpc::ServerBuilder builder;
-    builder.SetMaxReceiveMessageSize(-1);
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                             &port_);
-    builder.RegisterService(this);
-    server_ = builder.BuildAndStart();
-  }
-  ~Liar() override { server_->Shutdown(); }
-
-  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context,
-                                const grpc::ByteBuffer*,
-                                grpc::ByteBuffer* response) override {
-    *response = ToByteBuffer(answer_());
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
-  }
-  std::string address() const { return Address(port_); }
-
- private:
-  const std::function<std::string()> answer_;
-  int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
-};
-
 std::string Rows(std::vector<int64_t> shape, kernels::DType dtype,
                  float value) {
-  int64_t count = 1;
-  for (int64_t dim : shape) count *= dim;
-  const size_t bytes = count * kernels::SizeOf(dtype);
-  auto buffer = kernels::AlignedBuffer::Make(bytes);
-  std::fill(buffer->data(), buffer->data() + bytes, std::byte{0});
-  *reinterpret_cast<float*>(buffer->data()) = value;
   return Flatten(ToWire(EncodedMedium{
-      absl::OkStatus(), kernels::Tensor(dtype, std::move(shape), buffer)}));
+      absl::OkStatus(), MadeUpTensor(std::move(shape), dtype, value)}));
 }
 
 TEST(RemoteVisionTest, WhatAPeerMakesUp_IsRefused_AndTheNextIsAsked) {
@@ -249,7 +212,7 @@ TEST(RemoteVisionTest, WhatAPeerMakesUp_IsRefused_AndTheNextIsAsked) {
       Rows({rows + 1, width}, kernels::DType::kF32, 0),
       Flatten(ToWire(EncodedMedium{absl::InternalError("\xff"), {}}))};
   for (size_t i = 0; i < lies.size(); ++i) {
-    const Liar liar([&] { return lies[i]; });
+    const Liar liar(lies[i]);
     {
       const Served remote(RemoteOptions({liar.address()}));
       const Answer answer = Generate(
@@ -274,6 +237,23 @@ TEST(RemoteVisionTest, PeersThatAskForAnythingElse_AreRefused) {
   EXPECT_EQ(stub->Ask(&context, empty, &answer).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(What(*tower.stub, Picture("owl.png")), "owl");
+}
+
+TEST(RemoteVisionTest, PeersThatAreNoAddresses_AreRefusedAtTheStart) {
+  for (const char* peer :
+       {"", "host", "host:", ":7421", "host:0", "host:65536", "host:7421x",
+        "http://host:7421", "fd00::2:7421", "[fd00::2:7421", "a b:1", "h:+1",
+        "host:99999999999"}) {
+    const absl::Status status =
+        Node::Start(RemoteOptions({"10.0.0.2:7421", peer})).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << peer;
+    EXPECT_THAT(status.message(), HasSubstr("--vision-peers")) << peer;
+    EXPECT_THAT(status.message(), HasSubstr("HOST:PORT")) << peer;
+  }
+  NodeOptions local = NanoOptions();
+  local.vision.peers = {"10.0.0.2:7421"};
+  EXPECT_THAT(Node::Start(local).status().message(),
+              HasSubstr("--vision=remote"));
 }
 
 TEST(RemoteVisionTest, ModeWithoutPeers_IsRefusedAtTheStart) {

@@ -1,32 +1,14 @@
-// A client of Converse, for the tests of conversations.
+// The client's side of a conversation, for tests.
 #ifndef LAPIDARY_TESTS_ACTORS_TALK_H_
 #define LAPIDARY_TESTS_ACTORS_TALK_H_
 
-#include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "tests/actors/media_cases.h"
 #include "tests/actors/nano_node.h"
 
 namespace lapidary {
-
-struct Served {
-  std::unique_ptr<Node> node;
-  std::unique_ptr<Stub> stub;
-
-  // Over a socket: the transport's windows are a part of what is tested.
-  explicit Served(NodeOptions options = NanoOptions()) {
-    options.listen_address = "127.0.0.1:0";
-    node = StartNode(options);
-    stub = v1::Lapidary::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", node->port()),
-                            grpc::InsecureChannelCredentials()));
-  }
-};
 
 inline v1::ConverseStart Greedy() {
   v1::ConverseStart start;
@@ -39,6 +21,8 @@ inline v1::ConverseStart Greedy() {
 // The client's side of a conversation.
 class Talk {
  public:
+  // `Served` has a `stub`.
+  template <typename Served>
   explicit Talk(const Served& served, const v1::ConverseStart& start = Greedy())
       : stream_(served.stub->Converse(context_.get())) {
     v1::ConverseRequest request;
@@ -126,19 +110,6 @@ class Talk {
       grpc::ClientReaderWriter<v1::ConverseRequest, v1::ConverseResponse>>
       stream_;
 };
-
-inline bool AllFreed(const Served& served) {
-  return WaitFor(*served.stub, [](const v1::StatusResponse& status) {
-    return status.audio().live() == 0 && status.queue().running() == 0;
-  });
-}
-
-// Of one window: every 16 mel frames (gemma3n-audio.md §1.7).
-inline int64_t SoftTokens(int64_t samples) {
-  const int64_t padded = (samples + 127) / 128 * 128;
-  const int64_t frames = 1 + (padded - 513) / 160;
-  return (frames + 15) / 16;
-}
 
 }  // namespace lapidary
 

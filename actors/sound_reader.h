@@ -1,0 +1,92 @@
+// Decodes sound files, on a thread of its own: for actors that must not be held
+// up by it.
+#ifndef LAPIDARY_ACTORS_SOUND_READER_H_
+#define LAPIDARY_ACTORS_SOUND_READER_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "actors/media_jobs.h"
+#include "actors/messages_audio.h"
+#include "caf/all.hpp"
+#include "storage/sound.h"
+
+namespace lapidary {
+
+struct ReadSound {
+  std::shared_ptr<const std::string> file;
+  bool only_measure = false;
+  std::shared_ptr<const std::atomic<bool>> cancelled;  // as EncodeImage's
+};
+
+struct SoundSamples {
+  absl::Status status;  // does not name the sound
+  int32_t windows = 1;
+  int64_t count = 0;                            // samples
+  std::shared_ptr<std::vector<float>> samples;  // the receiver's to take
+};
+
+using SoundReaderActor =
+    caf::typed_actor<caf::replies_to<ReadSound>::with<SoundSamples>>;
+
+// MeasureSound for an audio actor: bounded as its other files are, and nothing
+// is read for nobody.
+class SoundMeasuring {
+ public:
+  template <class Self>
+  caf::typed_response_promise<MeasuredSound> Ask(Self* self,
+                                                 const SoundReaderActor& reader,
+                                                 const MeasureSound& measure) {
+    auto promise = self->template make_response_promise<MeasuredSound>();
+    const size_t bytes = measure.file->size();
+    if (files_ >= bounds_.max_files || bytes_ + bytes > bounds_.max_bytes) {
+      promise.deliver(MeasuredSound{
+          absl::ResourceExhaustedError(
+              absl::StrCat(files_, " sounds of ", bytes_,
+                           " bytes wait to be read; try again later")),
+          1});
+      return promise;
+    }
+    ++files_;
+    bytes_ += bytes;
+    const auto done = [this, bytes, promise](const MeasuredSound& sound) {
+      --files_;
+      bytes_ -= bytes;
+      auto answered = promise;
+      answered.deliver(sound);
+    };
+    self->request(reader, caf::infinite,
+                  ReadSound{measure.file, true, measure.cancelled})
+        .then(
+            [done](const SoundSamples& read) {
+              done({read.status, read.windows});
+            },
+            [done](caf::error&) {
+              done({absl::InternalError("the sound was not read"), 1});
+            });
+    return promise;
+  }
+
+ private:
+  const MediaBounds bounds_;
+  size_t files_ = 0, bytes_ = 0;
+};
+
+// Spawn it detached.
+//   window_samples  SoundWindow::samples
+SoundReaderActor::behavior_type SoundReader(SoundReaderActor::pointer self,
+                                            SoundLimits limits,
+                                            int64_t window_samples);
+
+}  // namespace lapidary
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::ReadSound)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SoundSamples)
+
+#endif  // LAPIDARY_ACTORS_SOUND_READER_H_

@@ -28,11 +28,12 @@ SoundPlan PlanSounds(const ModelConfig& config, uint64_t tower_bytes,
       sizeof(float);
   const int64_t window =
       LongestWindow(audio, config.audio_soft_tokens_per_image);
-  // Twice: it may have to be cut. What waits, and what follows the cut.
+  // Twice: it may have to be cut. What waits (4 s, and a message of 10 s), and
+  // what follows the cut.
   const bool remote = tower_bytes == 0;
   const uint64_t live =
       remote ? rows
-             : 2 * (state + rows) + 5 * kSecond + window / 6 * sizeof(float);
+             : 2 * (state + rows) + 14 * kSecond + window / 6 * sizeof(float);
   if (least || remote) plan.open_clips = 1;
   // Decoded files at once: those that are open, and one that is being read.
   const uint64_t decoded = ((remote ? 0 : plan.open_clips) + 1) * kSecond;

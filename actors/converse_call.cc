@@ -121,9 +121,17 @@ void ConverseCallState::Read() {
 
 void ConverseCallState::CheckSilence() {
   if (stream_ == nullptr) return;
+  const bool unread = !pushed_.empty();  // by the client, of ours
   const bool waits =
-      reading_ && (phase_ == Phase::kStart || phase_ == Phase::kTaking);
+      unread ||
+      (reading_ && (phase_ == Phase::kStart || phase_ == Phase::kTaking));
   const Time now = self_->clock().now();
+  if (unread && now - heard_ >= idle_) {
+    std::exchange(stream_, nullptr)->Abandon();
+    Release();
+    ++turn_number_;
+    return;
+  }
   if (waits && now - heard_ >= idle_) {
     return End(absl::DeadlineExceededError(
         absl::StrCat("the client has sent nothing for ", idle_.count(),
@@ -154,7 +162,7 @@ void ConverseCallState::TakeMessage(const ClientMessage& message) {
       return TakePcm(request.pcm());
     case v1::ConverseRequest::kPart:
       if (!open) return End(OutOfOrder("part"));
-      return TakePart(request.part());
+      return TakePart({message.request, &request.part()});
     case v1::ConverseRequest::kEndOfTurn:
       if (!open && endpointing_) return Read();
       if (!open) return End(OutOfOrder("another end_of_turn"));
@@ -162,7 +170,9 @@ void ConverseCallState::TakeMessage(const ClientMessage& message) {
       return Read();
     case v1::ConverseRequest::kCancel:
       Cancel();
-      return Read();
+      // What follows is of the next turn, which begins when this one has ended.
+      if (!cancelling_) Read();
+      return;
     case v1::ConverseRequest::EVENT_NOT_SET:
       break;
   }
@@ -180,6 +190,11 @@ void ConverseCallState::TakeClientDone() {
   }
   if (phase_ != Phase::kTaking) return;
   if (sound_ == 0 && turn_.message.parts().empty()) {
+    return End(absl::OkStatus());
+  }
+  // Who lets turns end by silence has not asked anything by silence.
+  if (endpointing_ && taken_.loud_to == 0 && earlier_.samples == 0) {
+    Release();
     return End(absl::OkStatus());
   }
   EndTurn();
@@ -368,6 +383,7 @@ void ConverseCallState::Push(const v1::ConverseResponse& response,
 
 // The answer's call gets its own back.
 void ConverseCallState::TakeCredit(int32_t messages) {
+  heard_ = self_->clock().now();
   for (; messages > 0 && !pushed_.empty(); --messages) {
     if (pushed_.front() == turn_number_ && answer_ != nullptr) {
       self_->send(answer_, Credit{1});

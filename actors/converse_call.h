@@ -71,7 +71,7 @@ class ConverseCallState {
   // What stands for a sound in the prompt.
   kernels::Tensor RowsOf(const LiveSound& live) const;
   void TakeSoundTaken(const SoundTaken& taken);
-  void TakePart(const v1::Part& part);
+  void TakePart(std::shared_ptr<const v1::Part> given);
   void EncodePart(const v1::Part& part);
   // Ends the live sound, if there is one, and goes on with `then`.
   void CloseSound(std::function<void()> then);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "actors/converse_call.h"
 #include "actors/media_request.h"
+#include "actors/prompt_media.h"
 
 namespace lapidary {
 namespace {
@@ -32,9 +33,9 @@ void ConverseCallState::TakePcm(const std::string& pcm) {
                          static_cast<double>(format_.frame_bytes()) /
                          format_.rate;
   if (seconds > kMostSecondsAtOnce) {
-    return End(absl::InvalidArgumentError(absl::StrCat(
-        "pcm: ", seconds, " s in one message, at most ", kMostSecondsAtOnce,
-        " are taken; send several")));
+    return End(absl::InvalidArgumentError(
+        absl::StrCat("pcm: ", seconds, " s in one message, at most ",
+                     kMostSecondsAtOnce, " are taken; send several")));
   }
   auto shared = std::make_shared<const std::string>(pcm);
   if (sound_ != 0) return PushPcm(std::move(shared));
@@ -65,10 +66,9 @@ void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
                   audio_ = caf::actor_cast<AudioActor>(actor);
                   sound_ = context_->next_sequence++;
                   self_
-                      ->request(
-                          audio_, caf::infinite,
-                          OpenSound{sound_, format_, loud_db_, "",
-                                    early_prefill_})
+                      ->request(audio_, caf::infinite,
+                                OpenSound{sound_, format_, loud_db_, "",
+                                          early_prefill_})
                       .then(ForThisTurn<SoundTaken>(
                                 [this, pcm](const SoundTaken& opened) {
                                   if (!opened.status.ok()) {
@@ -172,7 +172,8 @@ void ConverseCallState::CloseSound(std::function<void()> then) {
 
 // --- Other parts ------------------------------------------------------------
 
-void ConverseCallState::TakePart(const v1::Part& part) {
+void ConverseCallState::TakePart(std::shared_ptr<const v1::Part> given) {
+  const v1::Part& part = *given;
   if (turn_.message.parts_size() >= kMostParts) {
     return End(absl::OutOfRangeError(
         absl::StrCat("a turn has at most ", kMostParts, " parts")));
@@ -183,14 +184,14 @@ void ConverseCallState::TakePart(const v1::Part& part) {
         absl::StrCat("the turn's text has more than ",
                      context_->model->max_text_bytes, " bytes, the limit")));
   }
-  CloseSound([this, part] {
-    switch (part.content_case()) {
+  CloseSound([this, given] {
+    switch (given->content_case()) {
       case v1::Part::kText:
-        turn_.AddText(part.text());
+        turn_.AddText(given->text());
         return Read();
       case v1::Part::kImage:
       case v1::Part::kAudio:
-        return EncodePart(part);
+        return EncodePart(*given);
       case v1::Part::CONTENT_NOT_SET:
         break;
     }
@@ -216,26 +217,18 @@ void ConverseCallState::EncodePart(const v1::Part& part) {
         "part: soft_tokens are not taken in a conversation; send data, a url "
         "or a file"));
   }
-  v1::EncodeMediaRequest request;
-  if (part.has_image()) *request.mutable_image() = part.image();
-  if (part.has_audio()) *request.mutable_audio() = part.audio();
-  auto checked = [this](const Encoded& encoded) {
-    if (!encoded.status.ok()) return End(encoded.status);
-    const PromptMedium& medium = encoded.media[0];
-    RequestSoftTokens(
-        self_, *context_, medium, cancelled_,
-        ForThisTurn<EncodedMedium>(
-            [this, kind = medium.kind](const EncodedMedium& rows) {
-              if (!rows.status.ok()) return End(rows.status);
-              turn_.AddMedium(kind, rows.rows);
-              const absl::Status fit = CheckTurnFits();
-              fit.ok() ? Read() : End(fit);
-            }));
-  };
-  RequestFrom<EncoderActor, Encoded>(
-      self_, *context_, "encoder",
-      Encode{Task::kEncodeMedia, request.SerializeAsString(), {}},
-      ForThisTurn<Encoded>(checked));
+  auto medium = part.has_audio()
+                    ? TakeSound(*context_->model, part.audio(), "part.audio")
+                    : TakeImage(*context_->model, part.image(), "part.image");
+  if (!medium.ok()) return End(medium.status());
+  RequestSoftTokens(self_, *context_, *medium, cancelled_,
+                    ForThisTurn<EncodedMedium>(
+                        [this, kind = medium->kind](const EncodedMedium& rows) {
+                          if (!rows.status.ok()) return End(rows.status);
+                          turn_.AddMedium(kind, rows.rows);
+                          const absl::Status fit = CheckTurnFits();
+                          fit.ok() ? Read() : End(fit);
+                        }));
 }
 
 }  // namespace lapidary

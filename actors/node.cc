@@ -8,26 +8,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "actors/audio.h"
 #include "actors/directory.h"
-#include "actors/encoder.h"
 #include "actors/event_log.h"
 #include "actors/foreign_thread.h"
 #include "actors/gateway.h"
 #include "actors/listen_address.h"
-#include "actors/media_fetch.h"
 #include "actors/memory_plan.h"
 #include "actors/model_description.h"
+#include "actors/node_roles.h"
 #include "actors/peer_service.h"
 #include "actors/ple_server.h"
 #include "actors/process_memory.h"
-#include "actors/remote_audio.h"
-#include "actors/remote_vision.h"
-#include "actors/sequencer.h"
 #include "actors/sound_plan.h"
-#include "actors/stage.h"
 #include "actors/supervisor.h"
-#include "actors/vision.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -54,27 +47,11 @@ struct SystemConfig : caf::actor_system_config {
   }
 };
 
-int ThreadsOf(const NodeOptions& options) {
-  if (options.threads > 0) return options.threads;
-  return kernels::UsableProcessors();
-}
-
 }  // namespace
 
-struct Node::Impl {
-  NodeOptions options;
+struct Node::Impl : NodeFacts {
   EventLog log;
   absl::Time started = absl::Now();
-  std::shared_ptr<const PackedModel> model;
-  std::shared_ptr<const ServedModel> served;
-  kernels::KvLayout kv_layout;
-  MemoryPlan memory;
-  int64_t kv_pages = 0;
-  ImageLimits image_limits;
-  SoundPlan sounds;
-  const std::shared_ptr<VisionBoard> board = std::make_shared<VisionBoard>();
-  const std::shared_ptr<AudioBoard> audio_board =
-      std::make_shared<AudioBoard>();
 
   SystemConfig system_config;
   std::unique_ptr<caf::actor_system> system;
@@ -88,16 +65,6 @@ struct Node::Impl {
   int port = 0;
   std::mutex shutdown_mutex;
 
-  // Whether this node takes images, and whether it encodes them itself.
-  bool sees() const { return served->no_images.empty(); }
-  bool hears() const { return served->no_sounds.empty(); }
-  bool holds_tower() const {
-    return sees() && options.vision.mode != VisionOptions::Mode::kRemote;
-  }
-  bool holds_audio_tower() const {
-    return hears() && options.audio.mode != AudioOptions::Mode::kRemote;
-  }
-
   absl::Status OpenModel();
   absl::Status DivideMemory();
   void ClipDefaultTokens();
@@ -105,12 +72,6 @@ struct Node::Impl {
   absl::Status StartServer();
   void Shutdown(absl::Duration grace);
 
-  using Spawn = decltype(RoleSpec::spawn);
-  std::vector<RoleSpec> Roles();
-  Spawn LocalVision() const;
-  Spawn VisionPeers() const;
-  Spawn LocalAudio() const;
-  Spawn AudioPeers() const;
   v1::StatusResponse OwnStatus() const;
   PeerServiceConfig PeerServiceFor() const;
   size_t MaxMessageBytes() const;
@@ -244,147 +205,13 @@ void Node::Impl::ClipDefaultTokens() {
   served = std::move(clipped);
 }
 
-std::vector<RoleSpec> Node::Impl::Roles() {
-  const kernels::text::LayerRange layers = {
-      0, model->config().text.num_hidden_layers};
-  PleServerConfig ple{model->ple_folder(), model->ple_shape(), options.ple,
-                      options.verify_weights};
-
-  StageConfig stage;
-  stage.model = model;
-  stage.layers = layers;
-  stage.options.max_rows = options.max_batch_rows;
-  stage.options.head_rows = memory.head_rows;
-  stage.options.kv_dtype = options.kv_dtype;
-  stage.kv_pages = kv_pages;
-  stage.trim_prefill = options.trim_prefill;
-  stage.threads = ThreadsOf(options);
-
-  SequencerConfig sequencer;
-  sequencer.directory = directory;
-  sequencer.layers = layers;
-  sequencer.ple_tokens = static_cast<int32_t>(model->ple_shape().tokens);
-  sequencer.kv_layout = kv_layout;
-  sequencer.prefix_pages = std::min<int64_t>(
-      kv_pages, options.prefix_cache_bytes.value_or(memory.kv_bytes / 2) /
-                    kv_layout.PageBytes());
-  sequencer.batch.max_rows = options.max_batch_rows;
-  sequencer.batch.max_slowdown = options.max_slowdown;
-  sequencer.prompt_rows_ahead = memory.prompt_rows_ahead;
-  sequencer.max_running = options.max_running;
-  sequencer.max_queued = options.max_queued;
-
-  std::vector<RoleSpec> roles = {
-      {"encoder",
-       [served = served](caf::actor_system& sys) {
-         return caf::actor_cast<caf::strong_actor_ptr>(
-             sys.spawn<caf::detached>(Encoder, served));
-       }},
-      {"ple_server",
-       [ple](caf::actor_system& sys) {
-         return caf::actor_cast<caf::strong_actor_ptr>(
-             sys.spawn<caf::detached>(PleServer, ple));
-       }},
-      {"stage",
-       [stage](caf::actor_system& sys) {
-         return caf::actor_cast<caf::strong_actor_ptr>(
-             sys.spawn<caf::detached>(Stage, stage));
-       }},
-      {"sequencer",
-       [sequencer](caf::actor_system& sys) {
-         return caf::actor_cast<caf::strong_actor_ptr>(
-             sys.spawn(Sequencer, sequencer));
-       }},
-  };
-  if (!options.media.urls.empty() || !options.media.folder.empty()) {
-    MediaFetchConfig fetch;
-    fetch.policy = options.media;
-    roles.push_back({kMediaFetchRole, [fetch](caf::actor_system& sys) {
-                       return caf::actor_cast<caf::strong_actor_ptr>(
-                           sys.spawn(MediaFetch, fetch));
-                     }});
-  }
-  if (sees()) {
-    roles.push_back({"vision", holds_tower() ? LocalVision() : VisionPeers()});
-  }
-  if (hears()) {
-    roles.push_back(
-        {"audio", holds_audio_tower() ? LocalAudio() : AudioPeers()});
-  }
-  return roles;
-}
-
-Node::Impl::Spawn Node::Impl::LocalVision() const {
-  VisionActorConfig vision;
-  vision.model = model;
-  vision.pinned = options.vision.mode == VisionOptions::Mode::kPinned;
-  vision.idle = absl::ToChronoNanoseconds(options.vision.idle);
-  vision.cache_bytes = options.vision.cache_bytes;
-  vision.limits = image_limits;
-  vision.board = board;
-  vision.threads = ThreadsOf(options);
-  return [vision](caf::actor_system& sys) {
-    return caf::actor_cast<caf::strong_actor_ptr>(
-        sys.spawn<caf::detached>(Vision, vision));
-  };
-}
-
-Node::Impl::Spawn Node::Impl::LocalAudio() const {
-  AudioActorConfig audio;
-  audio.model = model;
-  audio.pinned = options.audio.mode == AudioOptions::Mode::kPinned;
-  audio.idle = absl::ToChronoNanoseconds(options.audio.idle);
-  audio.cache_bytes = sounds.cache_bytes;
-  audio.limits.max_seconds = sounds.max_seconds;
-  audio.open_clips = sounds.open_clips;
-  audio.max_live = sounds.max_live;
-  audio.board = audio_board;
-  audio.threads = ThreadsOf(options);
-  return [audio](caf::actor_system& sys) {
-    return caf::actor_cast<caf::strong_actor_ptr>(
-        sys.spawn<caf::detached>(Audio, audio));
-  };
-}
-
-// Both are spawned detached: they wait for gRPC when they end, and copy files.
-Node::Impl::Spawn Node::Impl::VisionPeers() const {
-  RemoteVisionConfig vision;
-  vision.rows = model->config().image_rows();
-  vision.peers.peers = options.vision.peers;
-  vision.peers.role = "vision";
-  vision.peers.what = "image";
-  vision.peers.tower = model->vision_fingerprint();
-  vision.peers.width = model->config().text.hidden_size;
-  vision.peers.max_rows = vision.rows;
-  vision.peers.cache_bytes = options.vision.cache_bytes;
-  return [vision](caf::actor_system& sys) {
-    return caf::actor_cast<caf::strong_actor_ptr>(
-        sys.spawn<caf::detached>(RemoteVision, vision));
-  };
-}
-
-Node::Impl::Spawn Node::Impl::AudioPeers() const {
-  RemoteAudioConfig audio;
-  audio.model = model;
-  audio.limits.max_seconds = sounds.max_seconds;
-  audio.max_live = sounds.max_live;
-  audio.peers.peers = options.audio.peers;
-  audio.peers.role = "audio";
-  audio.peers.what = "sound";
-  audio.peers.cache_bytes = sounds.cache_bytes;
-  return [audio](caf::actor_system& sys) {
-    return caf::actor_cast<caf::strong_actor_ptr>(
-        sys.spawn<caf::detached>(RemoteAudio, audio));
-  };
-}
-
 absl::Status Node::Impl::StartActors() {
   const ForeignThread thread;
   system = std::make_unique<caf::actor_system>(system_config);
   directory = system->spawn(Directory);
   SupervisorConfig config;
   config.directory = directory;
-  config.roles = Roles();
+  config.roles = NodeRoles(*this, directory);
   config.log = log;
   supervisor = system->spawn(Supervisor, config);
   absl::Status status;

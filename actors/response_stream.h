@@ -85,6 +85,20 @@ class MessageStream : public Reactor, public AnswerSink {
     this->Finish(status_);
   }
 
+  // Ends the call without what is queued: nobody reads it.
+  void Abandon() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (std::exchange(closed_, true)) return;
+    status_ = grpc::Status::CANCELLED;
+    queue_.clear();
+    // gRPC calls OnCancel on another thread, and the context lives at least
+    // until Finish.
+    context_->TryCancel();
+    if (writing_) return;
+    lock.unlock();
+    this->Finish(status_);
+  }
+
   void OnWriteDone(bool ok) override {
     std::unique_lock<std::mutex> lock(mutex_);
     writing_ = false;

@@ -191,7 +191,10 @@ absl::StatusOr<Sound> DecodeSoundFile(absl::string_view bytes,
   const std::unique_ptr<SNDFILE, Closer> file(
       sf_open_virtual(&calls, SFM_READ, &info, &memory));
   if (file == nullptr) {
-    return DamagedSound("audio", "its header cannot be read");
+    return DamagedSound(bytes.substr(0, 4) == "fLaC"   ? "FLAC"
+                        : bytes.substr(0, 4) == "OggS" ? "Ogg"
+                                                       : "WAV",
+                        "its header cannot be read");
   }
   Sound sound;
   sound.format = FormatName(info.format);

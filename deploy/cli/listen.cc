@@ -58,9 +58,10 @@ class ListenCommand : public Command {
         "it comes. The model encodes it meanwhile, and answers as soon as it "
         "ends. QUESTION says what to do with it; without one, "
         "\"Transcribe.\"\n\n"
-        "With --turns, standard input is a conversation: each turn ends when "
-        "the speaker falls silent, and what is said while the answer comes is "
-        "not heard.",
+        "With --turns, the sound is a conversation: each turn ends when the "
+        "speaker falls silent, and what is said while the answer comes is not "
+        "heard, so it must come no faster than it is spoken. With --server, "
+        "the first argument is the sound.",
         {"lapidary listen nano dog.wav \"Translate this to Spanish.\"",
          "arecord -q -f S16_LE -r 16000 -c 1 | lapidary listen nano -",
          "arecord -q -f S16_LE -r 16000 -c 1 | lapidary listen e2b - --turns",
@@ -83,7 +84,9 @@ class ListenCommand : public Command {
     flags->Switch("turns", "End turns when the speaker falls silent.", &turns_);
     flags->Integer("silence-ms", "Of --turns: what silence ends one.", 100,
                    10000, &silence_ms_);
-    flags->Switch("question-first", "Ask before the sound, as --turns does.",
+    flags->Switch("question-first",
+                  "Ask before the sound, as --turns does: another prompt, and "
+                  "perhaps another answer.",
                   &question_first_);
     flags->Switch("early-prefill",
                   "Prefill while the sound comes: the same answer, sooner.",
@@ -118,7 +121,13 @@ class ListenCommand : public Command {
     v1::ConverseRequest start;
     absl::StatusOr<PcmSource> source =
         PcmSource::Open(arguments[first], RawFormat());
-    if (!source.ok()) return source.status();
+    if (!source.ok()) {
+      return first > 0 ? source.status()
+                       : absl::Status(source.status().code(),
+                                      absl::StrCat(source.status().message(),
+                                                   " (with --server no MODEL "
+                                                   "comes before the sound)"));
+    }
     absl::Status filled = FillStart(*source, start.mutable_start());
     if (!filled.ok()) return filled;
     auto connection =
@@ -220,6 +229,10 @@ class ListenCommand : public Command {
       line->Say(absl::StrFormat("%.2f s of sound sent", sent));
     }
     if (turns_) return absl::OkStatus();
+    if (sent == 0) {
+      return absl::InvalidArgumentError(
+          "the sound is empty: nothing was recorded");
+    }
     v1::ConverseRequest end;
     end.mutable_end_of_turn();
     line->Say("the sound ends");

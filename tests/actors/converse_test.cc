@@ -177,6 +177,19 @@ TEST(ConverseTest, SilenceEndsTurns_IfAskedTo) {
   EXPECT_TRUE(talk.progress.back().end_of_turn());
 }
 
+TEST(ConverseTest, SilenceAlone_IsNoTurn) {
+  const Served served;
+  v1::ConverseStart start = Greedy();
+  start.mutable_endpointing()->set_silence_ms(300);
+  Talk talk(served, start);
+  talk.Text("Transcribe.");
+  talk.PcmInPieces(std::string(2 * 16000 * 2, '\0'), 3200);
+  EXPECT_TRUE(talk.Finish().ok());
+  EXPECT_TRUE(talk.text.empty());
+  EXPECT_FALSE(talk.done.has_final());
+  EXPECT_TRUE(AllFreed(served));
+}
+
 TEST(ConverseTest, MessagesOutOfOrder_AreNamed) {
   const Served served;
   {
@@ -367,10 +380,12 @@ TEST(ConverseTest, AClientThatOnlySends_IsReadNoFurther) {
   grpc::ChannelArguments small;
   small.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   small.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 16);
-  served.stub = v1::Lapidary::NewStub(grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", served.node->port()),
-      grpc::InsecureChannelCredentials(), small));
-  Talk talk(served);
+  served.stub = v1::Lapidary::NewStub(
+      grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", served.node->port()),
+                                grpc::InsecureChannelCredentials(), small));
+  v1::ConverseStart start = Greedy();
+  start.set_idle_timeout_ms(3000);
+  Talk talk(served, start);
   // Each is answered by a `done` that the client does not read.
   std::atomic<int> sent{0};
   std::thread sender([&] {
@@ -383,7 +398,7 @@ TEST(ConverseTest, AClientThatOnlySends_IsReadNoFurther) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
   }
   EXPECT_LT(sent, 200000);
-  talk.Vanish();
+  // It is given up when it reads nothing for as long as it may be silent.
   sender.join();
   talk.ReadToTheEnd();
   EXPECT_TRUE(AllFreed(served));

@@ -77,7 +77,8 @@ TEST(Listen, WhatIsNoSound_IsNamed) {
   EXPECT_EQ(input.code, 1);
   EXPECT_THAT(input.err, HasSubstr("--raw=s16"));
   const Outcome empty = Lapidary({"listen", Nano(), "-", "--raw=s16"}, "");
-  EXPECT_EQ(empty.code, 0) << "the question alone is answered: " << empty.err;
+  EXPECT_EQ(empty.code, 1);
+  EXPECT_THAT(empty.err, HasSubstr("nothing was recorded"));
   const Outcome file =
       Lapidary({"listen", Nano(), "tests/goldens/nano/media/owl.png"});
   EXPECT_EQ(file.code, 1);

@@ -63,21 +63,7 @@ absl::Status Mp3Decoder::TakeFormat() {
       encoding != MPG123_ENC_FLOAT_32) {
     return DamagedSound(kName, "its format cannot be read");
   }
-  if (resampler_ != nullptr) {
-    if (rate == sound_.rate && channels == sound_.channels) {
-      return absl::OkStatus();
-    }
-    return DamagedSound(
-        kName, absl::StrCat("after ", resampler_->frames(),
-                            " samples it goes on with another rate or number "
-                            "of channels"));
-  }
-  auto resampler = SoundResampler::Make(kName, rate, channels, limits_);
-  if (!resampler.ok()) return resampler.status();
-  resampler_ = *std::move(resampler);
-  sound_.rate = static_cast<int>(rate);
-  sound_.channels = channels;
-  return absl::OkStatus();
+  return KeepSoundFormat(rate, channels, limits_, &resampler_, &sound_);
 }
 
 absl::Status Mp3Decoder::Feed(absl::string_view piece) {

@@ -182,4 +182,26 @@ absl::Status SoundResampler::Finish(std::vector<float>* samples) {
 
 int64_t SoundResampler::frames() const { return impl_->frames; }
 
+absl::Status KeepSoundFormat(int64_t rate, int64_t channels,
+                             const SoundLimits& limits,
+                             std::unique_ptr<SoundResampler>* resampler,
+                             Sound* sound) {
+  if (*resampler != nullptr) {
+    if (rate == sound->rate && channels == sound->channels) {
+      return absl::OkStatus();
+    }
+    return DamagedSound(
+        sound->format,
+        absl::StrCat("after ", (*resampler)->frames(),
+                     " samples it goes on with another rate or number "
+                     "of channels"));
+  }
+  auto made = SoundResampler::Make(sound->format, rate, channels, limits);
+  if (!made.ok()) return made.status();
+  *resampler = *std::move(made);
+  sound->rate = static_cast<int>(rate);
+  sound->channels = static_cast<int>(channels);
+  return absl::OkStatus();
+}
+
 }  // namespace lapidary

@@ -53,6 +53,14 @@ class SoundResampler {
   std::unique_ptr<Impl> impl_;
 };
 
+// For a decoder that comes to know the format as it reads: makes the resampler
+// at the first one, notes it in `sound`, whose `format` names the file, and
+// refuses another that follows. Errors: those of Make, and DamagedSound.
+absl::Status KeepSoundFormat(int64_t rate, int64_t channels,
+                             const SoundLimits& limits,
+                             std::unique_ptr<SoundResampler>* resampler,
+                             Sound* sound);
+
 }  // namespace lapidary
 
 #endif  // LAPIDARY_STORAGE_SOUND_RESAMPLER_H_

@@ -56,22 +56,10 @@ absl::Status VorbisDecoder::TakeFormat() {
   if (info == nullptr) {
     return DamagedSound(kName, "its format cannot be read");
   }
-  if (resampler_ != nullptr) {
-    if (info->rate == sound_.rate && info->channels == sound_.channels) {
-      return absl::OkStatus();
-    }
-    return DamagedSound(
-        kName, absl::StrCat("after ", resampler_->frames(),
-                            " samples it goes on with another rate or number "
-                            "of channels"));
-  }
-  auto resampler =
-      SoundResampler::Make(kName, info->rate, info->channels, limits_);
-  if (!resampler.ok()) return resampler.status();
-  resampler_ = *std::move(resampler);
-  sound_.rate = static_cast<int>(info->rate);
-  sound_.channels = info->channels;
-  block_.resize(static_cast<size_t>(kBlockFrames) * info->channels);
+  const absl::Status kept = KeepSoundFormat(info->rate, info->channels, limits_,
+                                            &resampler_, &sound_);
+  if (!kept.ok()) return kept;
+  block_.resize(static_cast<size_t>(kBlockFrames) * sound_.channels);
   return absl::OkStatus();
 }
 

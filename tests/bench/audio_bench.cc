@@ -10,14 +10,12 @@
 // timed by itself and counted as often as the tower has it; int8's are
 // oneDNN's bf16 ones.
 #include <omp.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
-#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -30,11 +28,8 @@
 #include "kernels/audio/tower.h"
 #include "kernels/parallel.h"
 #include "oneapi/dnnl/dnnl.hpp"
-#include "storage/file_io.h"
-#include "storage/json.h"
-#include "storage/pack.h"
 #include "storage/packed_model.h"
-#include "storage/synth.h"
+#include "tests/bench/tower_model.h"
 
 namespace lapidary {
 namespace {
@@ -43,14 +38,6 @@ using dnnl::memory;
 using kernels::audio::AudioConfig;
 using kernels::audio::AudioState;
 using kernels::audio::AudioTower;
-
-double Milliseconds(const std::function<void()>& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 double Quantile(std::vector<double> values, double part) {
   std::sort(values.begin(), values.end());
@@ -62,51 +49,13 @@ double Median(std::vector<double> values) {
   return Quantile(std::move(values), 0.5);
 }
 
-double PeakMegabytes() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
-}
-
-// A decoder as small as can be, and the published tower.
-std::string ConfigJson() {
-  Json json = *ParseJson(*SynthShape("e2b+audio"), "e2b+audio");
-  Json& text = json["text_config"];
-  for (const auto& [name, value] :
-       std::map<std::string, int>{{"vocab_size", 262400},
-                                  {"vocab_size_per_layer_input", 64},
-                                  {"hidden_size_per_layer_input", 8},
-                                  {"num_hidden_layers", 1},
-                                  {"num_kv_shared_layers", 0},
-                                  {"head_dim", 16}}) {
-    text[name] = value;
-  }
-  text["intermediate_size"] = 64;
-  text["layer_types"] = {"full_attention"};
-  text["activation_sparsity_pattern"] = {0.0};
-  return json.dump();
-}
-
+// The tower in `dtype`; the rest in what it can be.
 void MakeModel(const std::string& folder, kernels::DType dtype) {
-  if (FileExists(folder + "/manifest.json")) return;
-  SynthOptions synth;
-  synth.config_json = ConfigJson();
-  synth.target = folder + "-checkpoint";
-  absl::Status status = Synthesize(synth);
-  if (status.ok()) {
-    PackOptions pack;
-    pack.source = synth.target;
-    pack.target = folder;
-    const bool int8 = dtype == kernels::DType::kInt8;
-    pack.dtypes.matrices = int8 ? kernels::DType::kBf16 : dtype;
-    pack.dtypes.others[MatrixGroup::kAudio] = dtype;
-    status = Pack(pack);
-  }
-  RemoveAll(synth.target).IgnoreError();
-  if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    std::exit(1);
-  }
+  PackDTypes dtypes;
+  dtypes.matrices =
+      dtype == kernels::DType::kInt8 ? kernels::DType::kBf16 : dtype;
+  dtypes.others[MatrixGroup::kAudio] = dtype;
+  MakeTowerModel(folder, "e2b+audio", dtypes);
 }
 
 // Milliseconds of one product [rows][k] x [k][n] by oneDNN.

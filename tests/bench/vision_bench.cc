@@ -8,7 +8,6 @@
 // that it likes best, each shape timed by itself and counted as often as the
 // tower has it; tower and primitives take turns.
 #include <omp.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -25,11 +24,9 @@
 #include "kernels/vision/conv_blocks.h"
 #include "kernels/vision/tower.h"
 #include "oneapi/dnnl/dnnl.hpp"
-#include "storage/file_io.h"
-#include "storage/json.h"
-#include "storage/pack.h"
 #include "storage/packed_model.h"
 #include "storage/synth.h"
+#include "tests/bench/tower_model.h"
 
 namespace lapidary {
 namespace {
@@ -40,14 +37,6 @@ using kernels::vision::BlockConfig;
 using kernels::vision::BlockType;
 using kernels::vision::VisionConfig;
 using kernels::vision::VisionTower;
-
-double Milliseconds(const std::function<void()>& body) {
-  const auto start = std::chrono::steady_clock::now();
-  body();
-  return std::chrono::duration<double, std::milli>(
-             std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -61,51 +50,6 @@ double ResidentMegabytes() {
   if (std::fscanf(file, "%ld %ld", &pages, &resident) != 2) resident = 0;
   std::fclose(file);
   return static_cast<double>(resident) * 4096 / 1e6;
-}
-
-double PeakMegabytes() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
-}
-
-// A decoder as small as can be, and the published tower.
-std::string ConfigJson() {
-  Json json = *ParseJson(*SynthShape("e2b+vision"), "e2b+vision");
-  Json& text = json["text_config"];
-  for (const auto& [name, value] :
-       std::map<std::string, int>{{"vocab_size", 262400},
-                                  {"vocab_size_per_layer_input", 64},
-                                  {"hidden_size_per_layer_input", 8},
-                                  {"num_hidden_layers", 1},
-                                  {"num_kv_shared_layers", 0},
-                                  {"head_dim", 16}}) {
-    text[name] = value;
-  }
-  text["intermediate_size"] = 64;
-  text["layer_types"] = {"full_attention"};
-  text["activation_sparsity_pattern"] = {0.0};
-  return json.dump();
-}
-
-void MakeModel(const std::string& folder, kernels::DType dtype) {
-  if (FileExists(folder + "/manifest.json")) return;
-  SynthOptions synth;
-  synth.config_json = ConfigJson();
-  synth.target = folder + "-checkpoint";
-  absl::Status status = Synthesize(synth);
-  if (status.ok()) {
-    PackOptions pack;
-    pack.source = synth.target;
-    pack.target = folder;
-    pack.dtypes.matrices = dtype;
-    status = Pack(pack);
-  }
-  RemoveAll(synth.target).IgnoreError();
-  if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    std::exit(1);
-  }
 }
 
 // One oneDNN primitive with memory of its own.
@@ -291,7 +235,9 @@ class Inventory {
 
 void Bench(const std::string& folder, kernels::DType dtype, int64_t side,
            int threads, int rounds) {
-  MakeModel(folder, dtype);
+  PackDTypes dtypes;
+  dtypes.matrices = dtype;
+  MakeTowerModel(folder, "e2b+vision", dtypes);
   const auto model = PackedModel::Open(folder, {});
   if (!model.ok()) {
     std::fprintf(stderr, "%s\n", model.status().ToString().c_str());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/fuzz/damage.h"
 #include "tests/fuzz/image_fuzz.h"
 #include "tests/support/image_goldens.h"
 
@@ -29,31 +30,6 @@ bool Try(const std::string& bytes) {
                          bytes.size());
 }
 
-// Changes, drops, repeats or cuts off some bytes, a few times.
-void Damage(std::mt19937* random, std::string* bytes) {
-  const auto below = [&](size_t bound) { return (*random)() % bound; };
-  for (size_t times = 1 + below(4); times > 0 && !bytes->empty(); --times) {
-    const size_t at = below(bytes->size());
-    const size_t count = std::min(1 + below(16), bytes->size() - at);
-    switch (below(6)) {
-      case 0:
-        bytes->erase(at, count);
-        break;
-      case 1:
-        bytes->insert(at, bytes->substr(at, count));
-        break;
-      case 2:
-        bytes->resize(at);
-        break;
-      case 3:
-        std::fill_n(bytes->begin() + at, count, '\xFF');
-        break;
-      default:
-        (*bytes)[at] = static_cast<char>(below(256));
-    }
-  }
-}
-
 TEST(ImageCorpus, Files_Decode) {
   const std::vector<std::string> files = Corpus();
   ASSERT_GE(files.size(), 50u);
@@ -75,7 +51,7 @@ TEST(ImageCorpus, DamagedFiles_AreImagesOrErrors) {
   for (const std::string& file : Corpus()) {
     for (int i = 0; i < kDamagesPerFile; ++i) {
       std::string damaged = file;
-      Damage(&random, &damaged);
+      Damage(&random, /*header=*/0, &damaged);
       if (i % 2 == 0) {
         MendPngChecksums(reinterpret_cast<uint8_t*>(damaged.data()),
                          damaged.size());

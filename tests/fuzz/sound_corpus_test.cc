@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "tests/fuzz/damage.h"
 #include "tests/fuzz/sound_fuzz.h"
 #include "tests/support/sound_files.h"
 
@@ -44,34 +45,6 @@ bool Try(const std::string& bytes) {
                       bytes.size());
 }
 
-// Changes, drops, repeats or cuts off some bytes, a few times; headers more
-// often than what follows.
-void Damage(std::mt19937* random, std::string* bytes) {
-  const auto below = [&](size_t bound) { return (*random)() % bound; };
-  for (size_t times = 1 + below(4); times > 0 && !bytes->empty(); --times) {
-    const size_t reach =
-        below(2) == 0 ? std::min<size_t>(bytes->size(), 200) : bytes->size();
-    const size_t at = below(reach);
-    const size_t count = std::min(1 + below(16), bytes->size() - at);
-    switch (below(6)) {
-      case 0:
-        bytes->erase(at, count);
-        break;
-      case 1:
-        bytes->insert(at, bytes->substr(at, count));
-        break;
-      case 2:
-        bytes->resize(at);
-        break;
-      case 3:
-        std::fill_n(bytes->begin() + static_cast<int64_t>(at), count, '\xFF');
-        break;
-      default:
-        (*bytes)[at] = static_cast<char>(below(256));
-    }
-  }
-}
-
 TEST(SoundCorpus, Files_Decode) {
   for (const std::string& file : Corpus()) EXPECT_TRUE(Try(file));
 }
@@ -92,7 +65,7 @@ TEST(SoundCorpus, DamagedFiles_AreSoundsOrErrors) {
   for (const std::string& file : Corpus()) {
     for (int i = 0; i < kDamagesPerFile; ++i) {
       std::string damaged = file;
-      Damage(&random, &damaged);
+      Damage(&random, /*header=*/200, &damaged);
       if (i % 2 == 0) {
         MendOggChecksums(reinterpret_cast<uint8_t*>(damaged.data()),
                          damaged.size());

@@ -24,14 +24,15 @@ int64_t Nanoseconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::nanoseconds(duration).count();
 }
 
-// Rows [first, first + count) of a [rows][layers][P] tensor, over its bytes.
+// Rows [first, first + count) of a tensor [rows][…], over its bytes.
 kernels::Tensor SliceRows(const kernels::Tensor& rows, int64_t first,
                           int64_t count) {
   const size_t row_bytes = rows.bytes() / rows.dim(0);
-  auto owner = std::make_shared<kernels::Tensor>(rows);
-  return kernels::Tensor(rows.dtype(), {count, rows.dim(1), rows.dim(2)},
+  std::vector<int64_t> shape = rows.shape();
+  shape[0] = count;
+  return kernels::Tensor(rows.dtype(), std::move(shape),
                          rows.data<std::byte>() + first * row_bytes,
-                         std::move(owner));
+                         std::make_shared<const kernels::Tensor>(rows));
 }
 
 std::string Sha256(const float* row, int64_t count) {
@@ -48,12 +49,8 @@ SoftTokens From(int64_t first, const SoftTokens& soft) {
       std::clamp<int64_t>(first - soft.first_position, 0, soft.rows.dim(0));
   if (skipped == 0) return soft;
   if (skipped == soft.rows.dim(0)) return {};
-  const int64_t width = soft.rows.dim(1);
-  return {
-      static_cast<int32_t>(first),
-      kernels::Tensor(soft.rows.dtype(), {soft.rows.dim(0) - skipped, width},
-                      soft.rows.data<float>() + skipped * width,
-                      std::make_shared<const kernels::Tensor>(soft.rows))};
+  return {static_cast<int32_t>(first),
+          SliceRows(soft.rows, skipped, soft.rows.dim(0) - skipped)};
 }
 
 Submit WithoutSoftTokens(Submit submit) {

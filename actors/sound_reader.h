@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,27 +40,41 @@ using SoundReaderActor =
 // is read for nobody.
 class SoundMeasuring {
  public:
+  SoundMeasuring() = default;
+  // With the actor: nobody else would answer those who wait.
+  ~SoundMeasuring() {
+    for (auto& [id, promise] : waiting_) {
+      promise.deliver(MeasuredSound{
+          absl::UnavailableError("the audio actor was lost; try again"), 1});
+    }
+  }
+  SoundMeasuring(const SoundMeasuring&) = delete;
+  SoundMeasuring& operator=(const SoundMeasuring&) = delete;
+
   template <class Self>
   caf::typed_response_promise<MeasuredSound> Ask(Self* self,
                                                  const SoundReaderActor& reader,
                                                  const MeasureSound& measure) {
     auto promise = self->template make_response_promise<MeasuredSound>();
     const size_t bytes = measure.file->size();
-    if (files_ >= bounds_.max_files || bytes_ + bytes > bounds_.max_bytes) {
-      promise.deliver(MeasuredSound{
-          absl::ResourceExhaustedError(
-              absl::StrCat(files_, " sounds of ", bytes_,
-                           " bytes wait to be read; try again later")),
-          1});
+    if (waiting_.size() >= bounds_.max_files ||
+        bytes_ + bytes > bounds_.max_bytes) {
+      promise.deliver(
+          MeasuredSound{absl::ResourceExhaustedError(absl::StrCat(
+                            waiting_.size(), " sounds of ", bytes_,
+                            " bytes wait to be read; try again later")),
+                        1});
       return promise;
     }
-    ++files_;
+    const uint64_t id = ++last_id_;
+    waiting_.emplace(id, promise);
     bytes_ += bytes;
-    const auto done = [this, bytes, promise](const MeasuredSound& sound) {
-      --files_;
+    const auto done = [this, id, bytes](const MeasuredSound& sound) {
+      const auto at = waiting_.find(id);
+      auto asked = at->second;
+      waiting_.erase(at);
       bytes_ -= bytes;
-      auto answered = promise;
-      answered.deliver(sound);
+      asked.deliver(sound);
     };
     self->request(reader, caf::infinite,
                   ReadSound{measure.file, true, measure.cancelled})
@@ -75,7 +90,9 @@ class SoundMeasuring {
 
  private:
   const MediaBounds bounds_;
-  size_t files_ = 0, bytes_ = 0;
+  std::map<uint64_t, caf::typed_response_promise<MeasuredSound>> waiting_;
+  uint64_t last_id_ = 0;
+  size_t bytes_ = 0;
 };
 
 // Spawn it detached.

@@ -12,13 +12,15 @@ namespace lapidary::kernels {
 
 void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
                   const QuantRows& x, MatrixView out) {
+  const ProductKernels& kernels = ProductKernelsInUse();
   const auto count = static_cast<int64_t>(neurons.size());
   const int64_t records = QuantRecords(w.width);
   const int64_t panel_bytes = QuantPanelSize(w.dtype, records);
   const int64_t panels = QuantPanels(count);
-  // One tile alone finds its panel in L1.
+  // One tile alone finds its panels in L1, or in L2 where several go together.
   const int64_t together =
-      x.tiles() <= 1 ? 1 : PanelsTogether(w.dtype, records, x.tiles());
+      x.tiles() <= 1 ? kernels.PanelsTogether(x.rows())
+                     : PanelsTogether(kernels, w.dtype, records, x.rows());
   const auto of_panel = [&](int64_t panel) {
     return neurons.subspan(std::min(count, panel * kQuantPanelRows),
                            kQuantPanelRows);
@@ -38,7 +40,7 @@ void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
         GatherPanel(w, of_panel(run.first + i), of_panel(run.first + i + 1),
                     room + i * panel_bytes);
       }
-      MultiplyPanels(ProductKernelsInUse(), run, x, out);
+      MultiplyPanels(kernels, run, x, out);
     }
   });
 }

@@ -14,6 +14,9 @@ constexpr int64_t kChunkBytes = 256 << 10;
 // turns at towards the end of a product.
 constexpr int64_t kSingleTileChunkBytes = 64 << 10;
 
+// Sums of a chunk where tiles are multiplied at once.
+constexpr int64_t kSumBytes = 512 << 10;
+
 // The panels as int8 ones, in memory that this thread uses again.
 PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
   thread_local Scratch scratch;
@@ -29,18 +32,55 @@ PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
   return result;
 }
 
+// By all tiles at once.
+void MultiplyTiles(TilesKernel multiply, const PanelRun& panels,
+                   const QuantTiles& x, MatrixView outputs) {
+  TilesProduct p;
+  p.dtype = panels.dtype;
+  p.panels = panels.data;
+  p.panel_count = panels.count;
+  p.records = panels.records;
+  p.out_stride = outputs.cols;
+  const int64_t column = panels.first * kQuantPanelRows;
+  p.columns = std::min(panels.count * kQuantPanelRows, panels.n - column);
+  p.tiles.reserve(x.tiles());
+  for (int64_t t = 0; t < x.tiles(); ++t) {
+    const QuantTiles::Tile tile = x.tile(t);
+    p.tiles.push_back(
+        {tile.data, tile.rows, outputs.row(tile.first_row) + column});
+  }
+  multiply(p);
+}
+
+int64_t RoundUp(int64_t count, int64_t step) {
+  return (count + step - 1) / step * step;
+}
+
 }  // namespace
 
-int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles) {
+int64_t PanelsTogether(const ProductKernels& kernels, DType dtype,
+                       int64_t records, int64_t rows) {
+  const bool several = rows > kMaxTileRows;
+  if (several && kernels.tiles != nullptr) {
+    // As many as keep what all their sums take in L2.
+    const int64_t sums = rows * kQuantPanelRows * int64_t{sizeof(float)};
+    return std::clamp(kSumBytes / sums / kernels.panels_together, int64_t{1},
+                      int64_t{4}) *
+           kernels.panels_together;
+  }
   // Of several tiles, by what the panels are once decoded.
   const int64_t together =
-      tiles == 1 ? kSingleTileChunkBytes / QuantPanelSize(dtype, records)
-                 : kChunkBytes / QuantPanelSize(DType::kInt8, records);
-  return std::max<int64_t>(1, together);
+      several ? kChunkBytes / QuantPanelSize(DType::kInt8, records)
+              : kSingleTileChunkBytes / QuantPanelSize(dtype, records);
+  return RoundUp(std::max<int64_t>(1, together), kernels.PanelsTogether(rows));
 }
 
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
                     const QuantTiles& x, MatrixView outputs) {
+  if (x.tiles() > 1 && kernels.tiles != nullptr) {
+    MultiplyTiles(kernels.tiles, panels, x, outputs);
+    return;
+  }
   if (panels.dtype == DType::kInt4 && x.tiles() > 1 &&
       kernels.decode_int4 != nullptr) {
     MultiplyPanels(kernels, Decode(kernels.decode_int4, panels), x, outputs);

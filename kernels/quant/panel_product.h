@@ -25,9 +25,10 @@ struct PanelRun {
   int64_t n = 0;
 };
 
-// How many panels a thread multiplies by tile after tile before it goes on:
-// they stay in its L2 cache, beside a tile.
-int64_t PanelsTogether(DType dtype, int64_t records, int64_t tiles);
+// How many panels a thread multiplies by all of `rows` rows before it goes on:
+// they stay in its L2 cache, beside what else is used again.
+int64_t PanelsTogether(const ProductKernels& kernels, DType dtype,
+                       int64_t records, int64_t rows);
 
 // Multiplies, by this thread. Where there are several tiles int4 panels are
 // decoded once for all of them.

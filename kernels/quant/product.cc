@@ -18,11 +18,11 @@ struct Chunks {
   int64_t records, panel_bytes;
   int64_t panels, chunk_panels;
 
-  Chunks(const QuantMatrix& w, int64_t tiles)
+  Chunks(const ProductKernels& kernels, const QuantMatrix& w, int64_t rows)
       : records(QuantRecords(w.k)),
         panel_bytes(QuantPanelSize(w.dtype, records)),
         panels(QuantPanels(w.n)) {
-    chunk_panels = PanelsTogether(w.dtype, records, tiles);
+    chunk_panels = PanelsTogether(kernels, w.dtype, records, rows);
   }
 
   int64_t chunks() const { return (panels + chunk_panels - 1) / chunk_panels; }
@@ -31,8 +31,9 @@ struct Chunks {
 struct ChunkedProduct : Chunks {
   const QuantProduct* product;
 
-  ChunkedProduct(const QuantProduct& p, int64_t tiles)
-      : Chunks(p.weights, tiles), product(&p) {}
+  ChunkedProduct(const ProductKernels& kernels, const QuantProduct& p,
+                 int64_t rows)
+      : Chunks(kernels, p.weights, rows), product(&p) {}
 
   void MultiplyChunk(const ProductKernels& kernels, int64_t chunk,
                      const QuantRows& x) const {
@@ -53,7 +54,7 @@ void MultiplyBy(const ProductKernels& kernels, const QuantRows& x,
   absl::InlinedVector<ChunkedProduct, 4> chunked;
   int64_t chunks = 0, bytes = 0;
   for (const QuantProduct& product : products) {
-    const ChunkedProduct& c = chunked.emplace_back(product, x.tiles());
+    const ChunkedProduct& c = chunked.emplace_back(kernels, product, x.rows());
     chunks += c.chunks();
     bytes += c.panels * c.panel_bytes * x.tiles();
   }
@@ -81,12 +82,13 @@ void QuantMatMul(const QuantMatrix& w, const QuantRows& x, MatrixView out) {
 }
 
 void ExpectQuantMatMulAll(absl::Span<const QuantMatrix> weights) {
+  const ProductKernels& kernels = ProductKernelsInUse();
   int64_t chunks = 0;
-  for (const QuantMatrix& w : weights) chunks += Chunks(w, 1).chunks();
+  for (const QuantMatrix& w : weights) chunks += Chunks(kernels, w, 1).chunks();
   PrefetchWhileIdle([&](int thread) {
     int64_t chunk = FirstChunk(chunks, thread);
     for (const QuantMatrix& w : weights) {
-      const Chunks c(w, 1);
+      const Chunks c(kernels, w, 1);
       if (chunk >= c.chunks()) {
         chunk -= c.chunks();
         continue;

@@ -1,39 +1,21 @@
 // AVX-512 with VNNI, whose vpdpbusd multiplies 64 unsigned weights by signed
 // activations and adds them up in fours: one for each of a panel's 16 rows.
 
-// GCC 12 takes the "undefined" vectors of its own intrinsics for ours (GCC
-// bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
 #include "kernels/quant/product_avx512.h"
-
-#include <immintrin.h>
 
 #include <cstring>
 #include <utility>
 
 #include "kernels/quant/activation_tile.h"
+#include "kernels/quant/decode_avx512.h"
 #include "kernels/quant/product_kernels.h"
 #include "kernels/quant/quant_layout.h"
-
-// Functions are compiled for these instructions one by one, never the file:
-// what it shares with others through headers must run on every CPU.
-#define LAPIDARY_VNNI \
-  __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-#define LAPIDARY_VNNI_INLINE LAPIDARY_VNNI __attribute__((always_inline)) inline
 
 namespace lapidary::kernels {
 namespace {
 
-constexpr int kQuads = kQuantBlock / 4;
-
-// Bytes of a row's quad, and of a panel's.
-constexpr int64_t kQuadBytes = 4;
-constexpr int64_t kLineBytes = kQuantPanelRows * kQuadBytes;
-
-// How far ahead of the weights in use to ask for more, and into L2: L1 has no
-// room beside the tile. Half or twice as far is slower (Zen 4), and so is L1:
-// int8, 16 rows, 1.2 ms against 0.73.
+// How far ahead of the weights in use to ask for more. Half or twice as far is
+// slower (Zen 4), and so is L1: int8, 16 rows, 1.2 ms against 0.73.
 constexpr int64_t kPrefetchBytes = 8192;
 
 // Whether to ask at all. With few rows there is little arithmetic, and a Zen's
@@ -59,90 +41,27 @@ LAPIDARY_VNNI_INLINE __m512i Broadcast(const std::byte* at) {
   return _mm512_set1_epi32(Read<int32_t>(at));
 }
 
-// A cache line of the panel; if kAhead, asks for one that comes later.
-template <bool kAhead>
-LAPIDARY_VNNI_INLINE __m512i LoadLine(const std::byte* at) {
-  if constexpr (kAhead) {
-    _mm_prefetch(at + kPrefetchBytes, _MM_HINT_T1);
-  }
-  return _mm512_loadu_si512(at);
-}
-
-// The grids of an int4 record, [4 blocks][16 rows]: what maps a code to the
-// integer it stands for, plus 128.
-struct Grids {
-  __m512i multipliers, offsets;
-};
-
-template <bool kAhead>
-LAPIDARY_VNNI_INLINE Grids LoadGrids(const std::byte* at) {
-  const __m512i bytes = LoadLine<kAhead>(at);
-  const __m512i multipliers = _mm512_and_si512(bytes, _mm512_set1_epi8(0xF));
-  // 128 - 8 · multiplier, or 128 - 7 · multiplier. 8 · 15 stays in its byte.
-  const __m512i eight = _mm512_slli_epi16(multipliers, 3);
-  const __m512i back =
-      _mm512_maskz_mov_epi8(_mm512_movepi8_mask(bytes), multipliers);
-  const __m512i offsets = _mm512_add_epi8(
-      _mm512_sub_epi8(_mm512_set1_epi8(static_cast<char>(128)), eight), back);
-  return {multipliers, offsets};
-}
-
-// One block's grids, spread to where its codes are.
-struct BlockGrids {
-  __m512i multipliers;  // 16 bits: of two codes
-  __m512i offsets;      // 8 bits
-};
-
-template <int kBlock>
-LAPIDARY_VNNI_INLINE BlockGrids Spread(const Grids& grids) {
-  // From a byte for each row to 16-bit numbers, twice, and to bytes, four
-  // times. -1 is a zero.
-  const __m512i to_words = _mm512_set_epi8(
-      -1, 15, -1, 15, -1, 14, -1, 14, -1, 13, -1, 13, -1, 12, -1, 12,  //
-      -1, 11, -1, 11, -1, 10, -1, 10, -1, 9, -1, 9, -1, 8, -1, 8,      //
-      -1, 7, -1, 7, -1, 6, -1, 6, -1, 5, -1, 5, -1, 4, -1, 4,          //
-      -1, 3, -1, 3, -1, 2, -1, 2, -1, 1, -1, 1, -1, 0, -1, 0);
-  const __m512i to_bytes = _mm512_set_epi8(
-      15, 15, 15, 15, 14, 14, 14, 14, 13, 13, 13, 13, 12, 12, 12, 12,  //
-      11, 11, 11, 11, 10, 10, 10, 10, 9, 9, 9, 9, 8, 8, 8, 8,          //
-      7, 7, 7, 7, 6, 6, 6, 6, 5, 5, 5, 5, 4, 4, 4, 4,                  //
-      3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-  constexpr int kLane = kBlock * 0x55;  // this 128-bit lane to all four
-  return {
-      _mm512_shuffle_epi8(
-          _mm512_shuffle_i32x4(grids.multipliers, grids.multipliers, kLane),
-          to_words),
-      _mm512_shuffle_epi8(
-          _mm512_shuffle_i32x4(grids.offsets, grids.offsets, kLane), to_bytes)};
-}
-
-// The integers that 64 int4 codes stand for, plus 128.
-LAPIDARY_VNNI_INLINE __m512i Decode(__m512i codes, const BlockGrids& grids) {
-  // Two products in a 16-bit lane: neither exceeds its byte, 15 · 15.
-  return _mm512_add_epi8(_mm512_mullo_epi16(codes, grids.multipliers),
-                         grids.offsets);
-}
-
 // Where a block lies and how to decode it.
 struct Block {
   const std::byte* codes;
   BlockGrids grids;
 };
 
-// Quads kHalf and kHalf + 4 of a block as bytes, [16 rows][4 k] each.
+// Quads half and half + 4 of a block as bytes, [16 rows][4 k] each.
 template <DType kType, bool kAhead>
 LAPIDARY_VNNI_INLINE void LoadQuads(const Block& block, int half,
                                     __m512i* quads) {
+  constexpr int kOther = kBlockQuads / 2;
+  const __m512i line =
+      LoadLine<kAhead>(block.codes + half * kQuantLineBytes, kPrefetchBytes);
   if constexpr (kType == DType::kInt8) {
-    quads[half] = LoadLine<kAhead>(block.codes + half * kLineBytes);
-    quads[half + kQuads / 2] =
-        LoadLine<kAhead>(block.codes + (half + kQuads / 2) * kLineBytes);
+    quads[half] = line;
+    quads[half + kOther] = LoadLine<kAhead>(
+        block.codes + (half + kOther) * kQuantLineBytes, kPrefetchBytes);
   } else {
-    const __m512i low = _mm512_set1_epi8(0xF);
-    const __m512i both = LoadLine<kAhead>(block.codes + half * kLineBytes);
-    quads[half] = Decode(_mm512_and_si512(both, low), block.grids);
-    quads[half + kQuads / 2] =
-        Decode(_mm512_and_si512(_mm512_srli_epi16(both, 4), low), block.grids);
+    const TwoLines both = Decode(line, block.grids);
+    quads[half] = both.low;
+    quads[half + kOther] = both.high;
   }
 }
 
@@ -170,10 +89,10 @@ template <TileLayout kLayout, DType kType, int kRows, int kBlock>
 LAPIDARY_VNNI_INLINE void AddBlock(const std::byte* x, const Block& block,
                                    const Block& next, __m512i* quads,
                                    __m512i* dots) {
-  constexpr int kFirst = kBlock * kQuads;
+  constexpr int kFirst = kBlock * kBlockQuads;
 #pragma GCC unroll 4
-  for (int half = 0; half < kQuads / 2; ++half) {
-    constexpr int kOther = kQuads / 2;
+  for (int half = 0; half < kBlockQuads / 2; ++half) {
+    constexpr int kOther = kBlockQuads / 2;
     if constexpr (kType == DType::kInt8) {
       LoadQuads<kType, Prefetches(kLayout, kRows)>(block, half, quads);
     }
@@ -200,7 +119,8 @@ template <DType kType, bool kAhead>
 LAPIDARY_VNNI_INLINE Grids GridsOf(const std::byte* record) {
   Grids grids;
   if constexpr (kType == DType::kInt4) {
-    grids = LoadGrids<kAhead>(record + QuantCodeBytes(kType));
+    grids = GridsFrom<WeightByte::kUnsigned>(
+        LoadLine<kAhead>(record + QuantCodeBytes(kType), kPrefetchBytes));
   }
   return grids;
 }
@@ -256,10 +176,10 @@ LAPIDARY_VNNI_INLINE void MultiplyPanel(const TileProduct& p,
 #pragma GCC unroll 16
   for (int row = 0; row < kRows; ++row) sums[row] = _mm512_setzero_ps();
   Grids grids = GridsOf<kType, Prefetches(kLayout, kRows)>(by.panel);
-  __m512i quads[kQuads];
+  __m512i quads[kBlockQuads];
   if constexpr (kType == DType::kInt4) {
 #pragma GCC unroll 4
-    for (int half = 0; half < kQuads / 2; ++half) {
+    for (int half = 0; half < kBlockQuads / 2; ++half) {
       LoadQuads<kType, Prefetches(kLayout, kRows)>(
           BlockOf<kType, 0>(by.panel, grids), half, quads);
     }
@@ -304,37 +224,13 @@ void Multiply(const TileProduct& p) {
   Dispatch<kLayout, kType>(p, std::make_integer_sequence<int, kMaxTileRows>());
 }
 
-template <int kBlock>
-LAPIDARY_VNNI_INLINE void DecodeBlock(const std::byte* record,
-                                      const Grids& grids, std::byte* out) {
-  const Block block = BlockOf<DType::kInt4, kBlock>(record, grids);
-  __m512i quads[kQuads];
-#pragma GCC unroll 4
-  for (int half = 0; half < kQuads / 2; ++half) {
-    LoadQuads<DType::kInt4, true>(block, half, quads);
+LAPIDARY_VNNI void DecodePanel(const std::byte* panel, int64_t records,
+                               std::byte* out) {
+  for (int64_t r = 0; r < records; ++r) {
+    DecodeRecord<WeightByte::kUnsigned, true>(
+        panel + r * QuantRecordBytes(DType::kInt4), kPrefetchBytes,
+        out + r * QuantRecordBytes(DType::kInt8));
   }
-  out += kBlock * QuantCodeBytes(DType::kInt8) / kQuantRecordBlocks;
-#pragma GCC unroll 8
-  for (int quad = 0; quad < kQuads; ++quad) {
-    _mm512_storeu_si512(out + quad * kLineBytes, quads[quad]);
-  }
-}
-
-LAPIDARY_VNNI void DecodeRecords(const std::byte* records, int64_t count,
-                                 std::byte* out) {
-  for (int64_t r = 0; r < count; ++r) {
-    const Grids grids = GridsOf<DType::kInt4, true>(records);
-    DecodeBlock<0>(records, grids, out);
-    DecodeBlock<1>(records, grids, out);
-    DecodeBlock<2>(records, grids, out);
-    DecodeBlock<3>(records, grids, out);
-    records += QuantRecordBytes(DType::kInt4);
-    out += QuantRecordBytes(DType::kInt8);
-  }
-}
-
-void DecodePanel(const std::byte* panel, int64_t records, std::byte* out) {
-  DecodeRecords(panel, records, out);
   std::memcpy(out + QuantScaleOffset(DType::kInt8, records),
               panel + QuantScaleOffset(DType::kInt4, records),
               kQuantPanelScaleBytes);
@@ -360,11 +256,6 @@ const ProductKernels* Avx512VnniProductKernels() {
 
 const ProductKernels* Avx512VnniRowKernels() {
   return Usable() ? &kKernels<TileLayout::kRows> : nullptr;
-}
-
-void DecodeRecordsAvx512(const std::byte* records, int64_t count,
-                         std::byte* out) {
-  DecodeRecords(records, count, out);
 }
 
 }  // namespace lapidary::kernels

@@ -2,9 +2,6 @@
 #ifndef LAPIDARY_KERNELS_QUANT_PRODUCT_AVX512_H_
 #define LAPIDARY_KERNELS_QUANT_PRODUCT_AVX512_H_
 
-#include <cstddef>
-#include <cstdint>
-
 #include "kernels/quant/product_kernels.h"
 
 namespace lapidary::kernels {
@@ -12,10 +9,6 @@ namespace lapidary::kernels {
 // The same kernels for tiles in TileLayout::kRows. Null where the CPU lacks
 // the instructions.
 const ProductKernels* Avx512VnniRowKernels();
-
-// Writes int4 records, which follow one another, as int8 ones.
-void DecodeRecordsAvx512(const std::byte* records, int64_t count,
-                         std::byte* out);
 
 }  // namespace lapidary::kernels
 

@@ -52,6 +52,24 @@ inline PanelProduct PanelOf(const TileProduct& p, int64_t index,
 
 using TileKernel = void (*)(const TileProduct& product);
 
+// Panels times several tiles.
+struct TilesProduct {
+  struct Tile {
+    const std::byte* data = nullptr;  // as activation_tile.h
+    int64_t rows = 0;
+    float* out = nullptr;  // [rows][columns], rows out_stride apart
+  };
+
+  DType dtype = DType::kInt8;         // or kInt4
+  const std::byte* panels = nullptr;  // as quant_layout.h
+  int64_t panel_count = 0;
+  int64_t records = 0;
+  int64_t columns = 0;  // as TileProduct's
+  int64_t out_stride = 0;
+  std::vector<Tile> tiles;
+};
+using TilesKernel = void (*)(const TilesProduct& product);
+
 // Writes an int4 panel as the int8 panel of the same weights.
 using DecodeKernel = void (*)(const std::byte* panel, int64_t records,
                               std::byte* out);
@@ -63,7 +81,16 @@ struct ProductKernels {
   TileKernel int4;
   // For several tiles by the same panels. Null where int4 tiles are as fast as
   // int8 ones.
-  DecodeKernel decode_int4;
+  DecodeKernel decode_int4 = nullptr;
+  // For several tiles at once. Null where one after the other is as fast.
+  TilesKernel tiles = nullptr;
+  // How many panels go side by side, in tiles of at least so many rows.
+  int64_t panels_together = 1;
+  int64_t panels_together_rows = 0;
+
+  int64_t PanelsTogether(int64_t rows) const {
+    return rows >= panels_together_rows ? panels_together : 1;
+  }
 };
 
 // Null where the CPU lacks the instructions.

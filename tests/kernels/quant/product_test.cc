@@ -203,6 +203,22 @@ TEST_P(ProductTest, RowInAnyBatch_EqualsTheRowAlone) {
   }
 }
 
+// A prompt's: tiles of two sizes, more records than stay in a cache for all of
+// them, an odd number of those, and panels that do not come out even.
+TEST_P(ProductTest, RowsOfAPrompt_EqualTheRowsAlone) {
+  constexpr int64_t kN = 213, kK = 2112, kRows = 300;
+  for (DType dtype : {DType::kInt8, DType::kInt4}) {
+    const Weights w(dtype, kN, kK);
+    const auto x = Inputs(kRows, kK);
+    const auto all = Multiply(w.matrix, x.data(), kRows);
+    for (int64_t r = 0; r < kRows; ++r) {
+      const auto row = Multiply(w.matrix, &x[r * kK], 1);
+      ASSERT_TRUE(std::equal(row.begin(), row.end(), &all[r * kN]))
+          << NameOf(dtype) << " " << r;
+    }
+  }
+}
+
 TEST_P(ProductTest, AnyNumberOfThreads_GivesTheSame) {
   // Large enough to be worth a team even for one row.
   constexpr int64_t kN = 1003, kK = 192;

@@ -135,14 +135,14 @@ absl::StatusOr<MemoryPlan> Node::Impl::PlanWithSounds(
     sounds = PlanSounds(model->config(),
                         holds_audio_tower() ? model->audio_bytes() : 0,
                         options.audio.cache_bytes, wishes.limit, least);
-    facts.weight_bytes += sounds.bytes;
+    facts.sound_bytes = sounds.bytes;
   }
   return PlanMemoryWithImages(facts, wishes, MemoryOfImages(), &image_limits);
 }
 
 absl::Status Node::Impl::DivideMemory() {
-  MemoryFacts facts{model->config().text, kv_layout, model->ple_shape(),
-                    model->weight_bytes()};
+  MemoryFacts facts{model->config().text,  kv_layout, model->ple_shape(),
+                    model->weight_bytes(), 0,         0};
   MemoryWishes wishes;
   wishes.flag = "--memory-limit";
   wishes.limit = options.memory_limit.value_or(0);
@@ -238,6 +238,8 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   v1::MemoryPlan* plan = status.mutable_memory()->mutable_plan();
   plan->set_limit(memory.limit);
   plan->set_weights(memory.weights);
+  plan->set_images(memory.images);
+  plan->set_sounds(memory.sounds);
   plan->set_kv(memory.kv_bytes);
   plan->set_ple_cache(memory.ple_cache);
   plan->set_ple_rows(memory.ple_rows);

@@ -77,8 +77,13 @@ class ConverseCallState {
   void CloseSound(std::function<void()> then);
   void EndTurn();
   void Answer();
+  void TakeCancel(const v1::CancelTurn& cancel);
   void Cancel();
   void StartTurn();
+  // Nothing of the turn has come.
+  bool TurnIsEmpty() const;
+  // So far the turn asks nothing.
+  bool TurnIsIdle() const;
 
   static SoundTaken Sum(const SoundTaken& a, const SoundTaken& b);
   void PushProgress(bool end_of_turn);
@@ -116,6 +121,8 @@ class ConverseCallState {
   ConverseTurn turn_;
   std::shared_ptr<std::atomic<bool>> cancelled_;  // media of the turn
   bool cancelling_ = false;
+  bool done_told_ = false;  // of the turn at hand
+  int32_t turns_done_ = 0;
   size_t text_bytes_ = 0;
   AudioActor audio_;
   SoundId sound_ = 0;   // that arrives now; 0: none

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/media_request.h"
+#include "actors/open_conversations.h"
 
 namespace lapidary {
 namespace {
@@ -110,13 +111,30 @@ void ConverseCallState::Open() {
 // --- The client -------------------------------------------------------------
 
 void ConverseCallState::Read() {
-  if (stream_ == nullptr || client_done_ || reading_) return;
+  if (stream_ == nullptr || client_done_ || EndedByShutdown() || reading_) {
+    return;
+  }
   // A client that only sends fills nothing but its own side.
   read_later_ = pushed_.size() >= kMostQueued;
   if (read_later_) return;
   reading_ = true;
   heard_ = self_->clock().now();
   stream_->Read();
+}
+
+void ConverseCallState::TakeNodeShutsDown() {
+  shuts_down_ = true;
+  // Otherwise something that came is under way, and Read follows.
+  if (reading_ || read_later_) EndedByShutdown();
+}
+
+// Whether the conversation has ended because the node is about to.
+bool ConverseCallState::EndedByShutdown() {
+  if (!shuts_down_ || stream_ == nullptr) return false;
+  const bool idle =
+      phase_ == Phase::kStart || (phase_ == Phase::kTaking && TurnIsIdle());
+  if (idle) End(ShutsDown());
+  return idle;
 }
 
 void ConverseCallState::CheckSilence() {
@@ -454,6 +472,7 @@ ConverseActor::behavior_type ConverseCall(
       },
       [self](const TurnEnded& ended) { self->state.TakeTurnEnded(ended); },
       [self](const SilenceCheck&) { self->state.CheckSilence(); },
+      [self](const NodeShutsDown&) { self->state.TakeNodeShutsDown(); },
   };
 }
 

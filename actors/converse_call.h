@@ -46,6 +46,7 @@ class ConverseCallState {
   void TakeCredit(int32_t messages);
   void TakeDisconnected();
   void CheckSilence();
+  void TakeNodeShutsDown();
   // Of a turn that is prefilled before it ends.
   void TakeEnded(const Ended& ended) { ahead_.TakeEnded(ended); }
 
@@ -84,6 +85,7 @@ class ConverseCallState {
   bool TurnIsEmpty() const;
   // So far the turn asks nothing.
   bool TurnIsIdle() const;
+  bool EndedByShutdown();
 
   static SoundTaken Sum(const SoundTaken& a, const SoundTaken& b);
   void PushProgress(bool end_of_turn);
@@ -105,6 +107,7 @@ class ConverseCallState {
   bool reading_ = false;
   bool read_later_ = false;  // when the client has read some of its own
   bool client_done_ = false;
+  bool shuts_down_ = false;  // the node
   // Messages not written yet: the turn whose answer's call sent them, 0: none.
   std::deque<uint64_t> pushed_;
 

@@ -335,6 +335,7 @@ absl::Status Node::Impl::StartServer() {
 void Node::Impl::Shutdown(absl::Duration grace) {
   std::lock_guard<std::mutex> lock(shutdown_mutex);
   if (server != nullptr) {
+    service->ShutDown();
     server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server->Wait();
   }

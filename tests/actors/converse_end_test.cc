@@ -1,4 +1,5 @@
-// Cancels that cross the end of what they were to cancel.
+// How conversations and their turns end: a node that shuts down, and cancels
+// that cross the end of what they were to cancel.
 
 #include <chrono>
 #include <random>
@@ -18,6 +19,70 @@ namespace {
 
 using testing::HasSubstr;
 using Code = grpc::StatusCode;
+
+// With more grace than a test has time.
+class ConverseShutdownTest : public testing::Test {
+ protected:
+  ~ConverseShutdownTest() override {
+    if (stopper_.joinable()) stopper_.join();
+  }
+
+  void ShutDown() {
+    stopper_ = std::thread([this] { served_.node->Shutdown(absl::Hours(1)); });
+  }
+
+  static void ExpectToldOfShutdown(Talk& talk) {
+    const grpc::Status status = talk.ReadToTheEnd();
+    EXPECT_EQ(status.error_code(), Code::UNAVAILABLE);
+    EXPECT_THAT(status.error_message(),
+                HasSubstr("the server is shutting down"));
+  }
+
+  const Served served_;
+  std::thread stopper_;
+};
+
+TEST_F(ConverseShutdownTest, EndsIdleConversationsAtOnce) {
+  Talk fresh(served_);
+  Talk answered(served_);
+  answered.Text("Translate cat to French.");
+  EXPECT_EQ(answered.Answer(), "chat");
+  v1::ConverseStart by_silence = Greedy();
+  by_silence.mutable_endpointing();
+  Talk silent(served_, by_silence);  // it only hears the room
+  silent.Text("Transcribe.");
+  silent.Pcm(std::string(16000, '\0'));
+  EXPECT_TRUE(WaitFor(*served_.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live() == 1;
+  }));
+  ShutDown();
+  for (Talk* talk : {&fresh, &answered, &silent}) ExpectToldOfShutdown(*talk);
+}
+
+TEST_F(ConverseShutdownTest, WaitsForTheTurnUnderWay) {
+  Talk idle(served_);
+  Talk speaking(served_);
+  const std::string pcm = PcmOf(Medium("candle_en.wav"));
+  speaking.Pcm(pcm.substr(0, pcm.size() / 2));
+  v1::ConverseStart start = Greedy();
+  start.mutable_request()->set_max_tokens(600);
+  start.mutable_request()->set_ignore_eos(true);
+  Talk listening(served_, start);
+  listening.Text("Tell me about the owl.");
+  listening.EndOfTurn();
+  EXPECT_TRUE(WaitFor(*served_.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live() == 1 && status.queue().running() == 1;
+  }));
+  ShutDown();
+  ExpectToldOfShutdown(idle);
+  speaking.Pcm(pcm.substr(pcm.size() / 2));
+  speaking.Text("Transcribe.");
+  EXPECT_EQ(speaking.Answer(), "candle");
+  ASSERT_TRUE(listening.ReadTurn());
+  EXPECT_EQ(listening.ids.size(), 600u);
+  ExpectToldOfShutdown(speaking);
+  ExpectToldOfShutdown(listening);
+}
 
 TEST(ConverseCancelTest, OfATurnThatIsDone_IsAnsweredByNothing) {
   const Served served;

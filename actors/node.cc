@@ -98,9 +98,9 @@ absl::Status Node::Impl::OpenModel() {
   facts->no_images =
       WhyNoImages(*model, facts->tokenizer.get(),
                   options.vision.mode == VisionOptions::Mode::kOff);
-  facts->no_sounds =
-      WhyNoSounds(*model, facts->tokenizer.get(),
-                  options.audio.mode == AudioOptions::Mode::kOff);
+  facts->no_sounds = WhyNoSounds(*model, facts->tokenizer.get(),
+                                 options.audio.mode == AudioOptions::Mode::kOff,
+                                 options.audio.flag);
   facts->media = options.media;
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
@@ -259,7 +259,8 @@ PeerServiceConfig Node::Impl::PeerServiceFor() const {
     config.no_audio = served->no_sounds;
   } else if (!holds_audio_tower()) {
     config.no_audio =
-        "this node holds no tower itself, it was started with --audio=remote";
+        absl::StrCat("this node holds no tower itself, it was started with --",
+                     options.audio.flag, "=remote");
   }
   if (!sees()) {
     config.no_vision = served->no_images;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "actors/media_request.h"
+#include "actors/open_conversations.h"
 
 namespace lapidary {
 namespace {
@@ -110,13 +111,30 @@ void ConverseCallState::Open() {
 // --- The client -------------------------------------------------------------
 
 void ConverseCallState::Read() {
-  if (stream_ == nullptr || client_done_ || reading_) return;
+  if (stream_ == nullptr || client_done_ || EndedByShutdown() || reading_) {
+    return;
+  }
   // A client that only sends fills nothing but its own side.
   read_later_ = pushed_.size() >= kMostQueued;
   if (read_later_) return;
   reading_ = true;
   heard_ = self_->clock().now();
   stream_->Read();
+}
+
+void ConverseCallState::TakeNodeShutsDown() {
+  shuts_down_ = true;
+  // Otherwise something that came is under way, and Read follows.
+  if (reading_ || read_later_) EndedByShutdown();
+}
+
+// Whether the conversation has ended because the node is about to.
+bool ConverseCallState::EndedByShutdown() {
+  if (!shuts_down_ || stream_ == nullptr) return false;
+  const bool idle =
+      phase_ == Phase::kStart || (phase_ == Phase::kTaking && TurnIsIdle());
+  if (idle) End(ShutsDown());
+  return idle;
 }
 
 void ConverseCallState::CheckSilence() {
@@ -169,10 +187,7 @@ void ConverseCallState::TakeMessage(const ClientMessage& message) {
       EndTurn();
       return Read();
     case v1::ConverseRequest::kCancel:
-      Cancel();
-      // What follows is of the next turn, which begins when this one has ended.
-      if (!cancelling_) Read();
-      return;
+      return TakeCancel(request.cancel());
     case v1::ConverseRequest::EVENT_NOT_SET:
       break;
   }
@@ -189,14 +204,7 @@ void ConverseCallState::TakeClientDone() {
     return End(absl::InvalidArgumentError("the first message must be start"));
   }
   if (phase_ != Phase::kTaking) return;
-  if (sound_ == 0 && turn_.message.parts().empty()) {
-    return End(absl::OkStatus());
-  }
-  // Who lets turns end by silence has not asked anything by silence.
-  if (endpointing_ && taken_.loud_to == 0 && earlier_.samples == 0) {
-    Release();
-    return End(absl::OkStatus());
-  }
+  if (TurnIsIdle()) return End(absl::OkStatus());
   EndTurn();
 }
 
@@ -252,10 +260,20 @@ void ConverseCallState::StartTurn() {
   ++turn_number_;
   turn_ = {};
   cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  cancelling_ = false;
+  cancelling_ = done_told_ = false;
   text_bytes_ = 0;
   taken_ = earlier_ = told_ = {};
   first_token_at_.reset();
+}
+
+bool ConverseCallState::TurnIsEmpty() const {
+  return sound_ == 0 && earlier_.samples == 0 && turn_.message.parts().empty();
+}
+
+// Who lets turns end by silence has not asked anything by silence.
+bool ConverseCallState::TurnIsIdle() const {
+  return TurnIsEmpty() ||
+         (endpointing_ && taken_.loud_to == 0 && earlier_.samples == 0);
 }
 
 void ConverseCallState::EndTurn() {
@@ -303,7 +321,7 @@ void ConverseCallState::TakeTurnEnded(const TurnEnded& ended) {
   if (cancelling_) {
     v1::Final final;
     final.set_stop_reason(v1::STOP_REASON_CANCELLED);
-    PushDone(std::move(final));
+    if (!done_told_) PushDone(std::move(final));
   } else if (!ended.status.ok()) {
     // Perhaps it fits without what was said longest ago.
     if (absl::IsOutOfRange(ended.status) && !first_token_at_.has_value() &&
@@ -317,6 +335,21 @@ void ConverseCallState::TakeTurnEnded(const TurnEnded& ended) {
   if (client_done_) return End(absl::OkStatus());
   heard_ = self_->clock().now();
   Read();
+}
+
+void ConverseCallState::TakeCancel(const v1::CancelTurn& cancel) {
+  const int32_t at_hand = turns_done_ + 1;
+  if (cancel.turn() < 0 || cancel.turn() > at_hand) {
+    return End(absl::InvalidArgumentError(
+        absl::StrCat("cancel.turn is ", cancel.turn(), ", the turn at hand is ",
+                     at_hand, "; name that one, or none")));
+  }
+  // It crossed the end of what it was to cancel.
+  const bool late = (cancel.turn() != 0 && cancel.turn() < at_hand) ||
+                    done_told_ || (phase_ == Phase::kTaking && TurnIsEmpty());
+  if (!late) Cancel();
+  // What follows is of the next turn, which begins when this one has ended.
+  if (!cancelling_) Read();
 }
 
 void ConverseCallState::Cancel() {
@@ -371,6 +404,8 @@ void ConverseCallState::PushDone(v1::Final final) {
     done->set_first_token_ms(MillisecondsBetween(ended_at_, *first_token_at_));
   }
   done->set_forgotten_turns(conversation_.forgotten());
+  done->set_turn(++turns_done_);
+  done_told_ = true;
   Push(response, /*of_turn=*/false);
 }
 
@@ -437,6 +472,7 @@ ConverseActor::behavior_type ConverseCall(
       },
       [self](const TurnEnded& ended) { self->state.TakeTurnEnded(ended); },
       [self](const SilenceCheck&) { self->state.CheckSilence(); },
+      [self](const NodeShutsDown&) { self->state.TakeNodeShutsDown(); },
   };
 }
 

@@ -46,6 +46,7 @@ class ConverseCallState {
   void TakeCredit(int32_t messages);
   void TakeDisconnected();
   void CheckSilence();
+  void TakeNodeShutsDown();
   // Of a turn that is prefilled before it ends.
   void TakeEnded(const Ended& ended) { ahead_.TakeEnded(ended); }
 
@@ -77,8 +78,14 @@ class ConverseCallState {
   void CloseSound(std::function<void()> then);
   void EndTurn();
   void Answer();
+  void TakeCancel(const v1::CancelTurn& cancel);
   void Cancel();
   void StartTurn();
+  // Nothing of the turn has come.
+  bool TurnIsEmpty() const;
+  // So far the turn asks nothing.
+  bool TurnIsIdle() const;
+  bool EndedByShutdown();
 
   static SoundTaken Sum(const SoundTaken& a, const SoundTaken& b);
   void PushProgress(bool end_of_turn);
@@ -100,6 +107,7 @@ class ConverseCallState {
   bool reading_ = false;
   bool read_later_ = false;  // when the client has read some of its own
   bool client_done_ = false;
+  bool shuts_down_ = false;  // the node
   // Messages not written yet: the turn whose answer's call sent them, 0: none.
   std::deque<uint64_t> pushed_;
 
@@ -116,6 +124,8 @@ class ConverseCallState {
   ConverseTurn turn_;
   std::shared_ptr<std::atomic<bool>> cancelled_;  // media of the turn
   bool cancelling_ = false;
+  bool done_told_ = false;  // of the turn at hand
+  int32_t turns_done_ = 0;
   size_t text_bytes_ = 0;
   AudioActor audio_;
   SoundId sound_ = 0;   // that arrives now; 0: none

@@ -25,15 +25,20 @@ struct TurnEnded {
 // Looks whether the client has been silent for too long.
 struct SilenceCheck {};
 
+// What is under way may end; then the conversation does.
+struct NodeShutsDown {};
+
 using ConverseActor =
     CallActor::extend_with<ReaderActor>::extend_with<ClientActor>::extend<
         caf::reacts_to<Start>, caf::reacts_to<TurnMessage>,
-        caf::reacts_to<TurnEnded>, caf::reacts_to<SilenceCheck>>;
+        caf::reacts_to<TurnEnded>, caf::reacts_to<SilenceCheck>,
+        caf::reacts_to<NodeShutsDown>>;
 
 }  // namespace lapidary
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::TurnMessage)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::TurnEnded)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::SilenceCheck)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(lapidary::NodeShutsDown)
 
 #endif  // LAPIDARY_ACTORS_CONVERSE_MESSAGES_H_

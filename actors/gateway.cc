@@ -55,8 +55,8 @@ GatewayService::GatewayService(caf::actor_system& system,
     : system_(system),
       context_(std::move(context)),
       max_calls_(max_calls),
-      max_conversations_(max_conversations),
       open_calls_(std::make_shared<std::atomic<int>>(0)),
+      conversations_(std::make_shared<OpenConversations>(max_conversations)),
       models_(models.SerializeAsString()),
       status_(std::move(status)) {}
 
@@ -91,26 +91,23 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GatewayService::StartStream(
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*
 GatewayService::Converse(grpc::CallbackServerContext* context) {
   if (!Enter()) return new RefusedConversation(context, TooManyCalls());
-  if (open_conversations_->fetch_add(1) >= max_conversations_) {
-    open_conversations_->fetch_sub(1);
+  const absl::StatusOr<uint64_t> place = conversations_->Enter();
+  if (!place.ok()) {
     open_calls_->fetch_sub(1);
-    return new RefusedConversation(
-        context, absl::ResourceExhaustedError(absl::StrCat(
-                     max_conversations_,
-                     " conversations are open, the most that this node takes; "
-                     "try again in a second")));
+    return new RefusedConversation(context, place.status());
   }
   const ForeignThread thread;
   auto stream = std::make_shared<ConverseStream>(
-      context, [open = open_calls_, conversations = open_conversations_] {
+      context, [open = open_calls_, all = conversations_, place = *place] {
         open->fetch_sub(1);
-        conversations->fetch_sub(1);
+        all->Leave(place);
       });
   ConverseActor actor =
       system_.spawn(ConverseCall, context_, context->deadline(), stream);
   stream->Attach(caf::actor_cast<CallActor>(actor), stream);
   stream->AttachReader(caf::actor_cast<ReaderActor>(actor));
   caf::anon_send(actor, Start{});
+  conversations_->Attach(*place, actor);
   return stream.get();
 }
 

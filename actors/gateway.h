@@ -11,6 +11,7 @@
 #include <string>
 
 #include "actors/messages.h"
+#include "actors/open_conversations.h"
 #include "actors/stream_call.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/lapidary/v1/lapidary.grpc.pb.h"
@@ -65,6 +66,10 @@ class GatewayService final : public RawService {
                                    const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* response) override;
 
+  // Before the server does: conversations end when their turns have, at once
+  // where there is none.
+  void ShutDown() { conversations_->ShutDown(); }
+
  private:
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStream(
       Task task, grpc::CallbackServerContext* context,
@@ -80,10 +85,9 @@ class GatewayService final : public RawService {
 
   caf::actor_system& system_;
   std::shared_ptr<CallContext> context_;
-  const int max_calls_, max_conversations_;
+  const int max_calls_;
   std::shared_ptr<std::atomic<int>> open_calls_;
-  const std::shared_ptr<std::atomic<int>> open_conversations_ =
-      std::make_shared<std::atomic<int>>(0);
+  const std::shared_ptr<OpenConversations> conversations_;
   const std::string models_;  // serialized
   const std::function<v1::StatusResponse()> status_;
 };

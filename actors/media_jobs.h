@@ -18,6 +18,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,8 +35,27 @@ namespace lapidary {
 struct MediaAsker {
   caf::typed_response_promise<EncodedMedium> promise;
   std::shared_ptr<const std::atomic<bool>> cancelled;  // as in EncodeImage
+};
 
-  bool waits() const { return cancelled == nullptr || !*cancelled; }
+// Who waits for a file; threads that work on it ask.
+class MediaWaiting {
+ public:
+  // `cancelled` as in EncodeImage.
+  void Add(std::shared_ptr<const std::atomic<bool>> cancelled) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    cancelled_.push_back(std::move(cancelled));
+  }
+  bool any() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return std::any_of(cancelled_.begin(), cancelled_.end(),
+                       [](const auto& cancelled) {
+                         return cancelled == nullptr || !*cancelled;
+                       });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<const std::atomic<bool>>> cancelled_;
 };
 
 struct MediaJob {
@@ -43,11 +63,13 @@ struct MediaJob {
   std::string key;  // EncodeImage::key
   std::shared_ptr<const std::string> file;
   std::vector<MediaAsker> askers;
+  std::shared_ptr<MediaWaiting> waiting = std::make_shared<MediaWaiting>();
 
-  bool wanted() const {
-    return std::any_of(askers.begin(), askers.end(),
-                       [](const MediaAsker& asker) { return asker.waits(); });
+  void Add(MediaAsker asker) {
+    waiting->Add(asker.cancelled);
+    askers.push_back(std::move(asker));
   }
+  bool wanted() const { return waiting->any(); }
   bool Is(const std::string& other_key, const std::string& other) const {
     return key == other_key && *file == other;
   }
@@ -102,7 +124,7 @@ class MediaJobs {
       if (!job.Is(name, *file)) continue;
       ++cache_hits_;
       changed_();
-      job.askers.push_back(std::move(asker));
+      job.Add(std::move(asker));
       return nullptr;
     }
     if (!jobs_.empty() && (bytes_ + file->size() > bounds_.max_bytes ||
@@ -116,7 +138,7 @@ class MediaJobs {
     job.id = ++last_id_;
     job.key = name;
     job.file = std::move(file);
-    job.askers.push_back(std::move(asker));
+    job.Add(std::move(asker));
     changed_();
     return &job;
   }

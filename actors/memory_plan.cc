@@ -1,6 +1,7 @@
 #include "actors/memory_plan.h"
 
 #include <algorithm>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -41,6 +42,13 @@ struct Choice {
   uint64_t ple_cache = 0;
 };
 
+// Of the refusal of a limit.
+std::string ForMedia(uint64_t bytes, absl::string_view media,
+                     absl::string_view flag) {
+  if (bytes == 0) return "";
+  return absl::StrCat(", ", bytes, " for ", media, " (--", flag, "=off: none)");
+}
+
 class Planner {
  public:
   Planner(const MemoryFacts& facts, const MemoryWishes& wishes)
@@ -59,9 +67,10 @@ class Planner {
       return absl::ResourceExhaustedError(absl::StrCat(
           wishes_.flag, " is ", wishes_.limit,
           " bytes; the smallest that works with this model is ", smallest, ", ",
-          facts_.weight_bytes,
-          " of them for weights; raise the limit or pack the model at a "
-          "smaller --dtype"));
+          facts_.weight_bytes, " of them for weights",
+          ForMedia(facts_.image_bytes, "images", "vision"),
+          ForMedia(facts_.sound_bytes, "sounds", "audio"),
+          "; raise the limit or pack the model at a smaller --dtype"));
     }
     const Choice usual =
         Least(wished, {kUsualRows, kUsualHeadRows, kUsualRowsAhead,
@@ -111,6 +120,8 @@ class Planner {
     MemoryPlan plan;
     plan.limit = wishes_.limit;
     plan.weights = facts_.weight_bytes;
+    plan.images = facts_.image_bytes;
+    plan.sounds = facts_.sound_bytes;
     plan.kv_bytes = choice.kv_pages * PageBytes();
     plan.ple_cache = choice.ple_cache;
     plan.max_batch_rows = choice.rows;
@@ -119,8 +130,8 @@ class Planner {
     plan.prompt_rows_ahead = choice.rows_ahead;
     // A window that steps still use, beside the two of each prompt; and the
     // rows of answers.
-    plan.ple_rows = (choice.rows_ahead * 3 / 2 + plan.max_running) *
-                    facts_.ple.RowBytes();
+    plan.ple_rows =
+        (choice.rows_ahead * 3 / 2 + plan.max_running) * facts_.ple.RowBytes();
     plan.work_space =
         StepBytes(facts_.config, facts_.kv_layout,
                   {choice.rows, plan.head_rows,
@@ -146,26 +157,27 @@ absl::StatusOr<MemoryPlan> PlanMemoryWithImages(MemoryFacts facts,
                                                 const MemoryWishes& wishes,
                                                 const ImageMemory& images,
                                                 ImageLimits* limits) {
-  facts.weight_bytes += images.tower_bytes + images.cache_bytes;
+  facts.image_bytes = images.tower_bytes + images.cache_bytes;
   if (!images.decodes) return PlanMemory(facts, wishes);
-  const uint64_t without = facts.weight_bytes;
+  const uint64_t without = facts.image_bytes;
   for (const int64_t megapixels : {50, 24, 12, 6, 3}) {
     limits->max_pixels = megapixels * 1'000'000;
     const uint64_t decoding = ImageLimits::kDecodingBytes * limits->max_pixels;
     if (wishes.limit > 0 && decoding > wishes.limit / 8) continue;
-    facts.weight_bytes = without + decoding;
+    facts.image_bytes = without + decoding;
     absl::StatusOr<MemoryPlan> plan = PlanMemory(facts, wishes);
     if (plan.ok()) return plan;
   }
   limits->max_pixels = 1'000'000;
-  facts.weight_bytes =
+  facts.image_bytes =
       without + ImageLimits::kDecodingBytes * limits->max_pixels;
   return PlanMemory(facts, wishes);
 }
 
 std::string MemoryPlanText(const MemoryPlan& plan) {
   return absl::StrCat(
-      "limit=", plan.limit, " weights=", plan.weights, " kv=", plan.kv_bytes,
+      "limit=", plan.limit, " weights=", plan.weights, " images=", plan.images,
+      " sounds=", plan.sounds, " kv=", plan.kv_bytes,
       " ple_cache=", plan.ple_cache, " ple_rows=", plan.ple_rows,
       " work_space=", plan.work_space, " runtime=", plan.runtime,
       " max_batch_rows=", plan.max_batch_rows,

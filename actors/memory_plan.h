@@ -26,14 +26,17 @@ struct MemoryFacts {
   kernels::text::TextConfig config;
   kernels::KvLayout kv_layout;
   PleTableShape ple;
-  uint64_t weight_bytes = 0;
+  uint64_t weight_bytes = 0;  // of the text model
+  // What they take beside it.
+  uint64_t image_bytes = 0;
+  uint64_t sound_bytes = 0;
 };
 
 struct MemoryWishes {
-  uint64_t limit = 0;        // bytes of the whole process; 0: none
-  const char* flag = "";     // where the limit comes from, for messages
-  uint64_t kv_bytes = 0;     // most for keys and values
-  uint64_t ple_cache = 0;    // most for the PLE table's block cache
+  uint64_t limit = 0;      // bytes of the whole process; 0: none
+  const char* flag = "";   // where the limit comes from, for messages
+  uint64_t kv_bytes = 0;   // most for keys and values
+  uint64_t ple_cache = 0;  // most for the PLE table's block cache
   int64_t max_batch_rows = 0;
   int64_t max_running = 0;
   int64_t threads = 1;
@@ -42,7 +45,9 @@ struct MemoryWishes {
 struct MemoryPlan {
   uint64_t limit = 0;
   // Bytes; they add up to `limit` or less where there is one.
-  uint64_t weights = 0;
+  uint64_t weights = 0;  // of the text model
+  uint64_t images = 0;
+  uint64_t sounds = 0;
   uint64_t kv_bytes = 0;
   uint64_t ple_cache = 0;
   uint64_t ple_rows = 0;    // rows of prompts, read ahead of their steps
@@ -55,7 +60,8 @@ struct MemoryPlan {
   int64_t prompt_rows_ahead = 0;
 
   uint64_t Total() const {
-    return weights + kv_bytes + ple_cache + ple_rows + work_space + runtime;
+    return weights + images + sounds + kv_bytes + ple_cache + ple_rows +
+           work_space + runtime;
   }
 };
 
@@ -70,7 +76,7 @@ struct ImageMemory {
 absl::StatusOr<MemoryPlan> PlanMemory(const MemoryFacts& facts,
                                       const MemoryWishes& wishes);
 
-// As PlanMemory, with images among the weights. Under a limit the largest
+// As PlanMemory, which also finds facts.image_bytes. Under a limit the largest
 // images make room: decoding one may take an eighth of the limit, or less if
 // that is not there; images of a million pixels are decoded in any case.
 // Sets limits->max_pixels.

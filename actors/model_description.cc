@@ -13,7 +13,8 @@ namespace {
 
 struct Modality {
   const char* part;
-  const char* role;  // its actor's, and its flag's
+  const char* role;  // its actor's
+  const char* flag;
   std::optional<int32_t> token;
   bool has_tower;
 };
@@ -35,8 +36,10 @@ std::string WhyNot(const PackedModel& model, const Tokenizer* tokenizer,
                         " tower; it takes no ", modality.part, " parts");
   }
   if (off) {
-    return absl::StrCat("this node was started with --", modality.role,
-                        "=off; it takes no ", modality.part, " parts");
+    return absl::StrCat("this node was started with --", modality.flag,
+                        "=off and takes no ", modality.part,
+                        " parts; start it with --", modality.flag,
+                        "=lazy to have them taken");
   }
   return "";
 }
@@ -69,14 +72,14 @@ v1::Model DescribeModel(const PackedModel& packed) {
 std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
                         bool off) {
   return WhyNot(model, tokenizer, off,
-                {"image", "vision", model.config().image_token_id,
+                {"image", "vision", "vision", model.config().image_token_id,
                  model.has_vision_tower()});
 }
 
 std::string WhyNoSounds(const PackedModel& model, const Tokenizer* tokenizer,
-                        bool off) {
+                        bool off, const std::string& flag) {
   return WhyNot(model, tokenizer, off,
-                {"audio", "audio", model.config().audio_token_id,
+                {"audio", "audio", flag.c_str(), model.config().audio_token_id,
                  model.has_audio_tower()});
 }
 

@@ -18,9 +18,9 @@ v1::Model DescribeModel(const PackedModel& packed);
 //   off        the node was told to refuse them
 std::string WhyNoImages(const PackedModel& model, const Tokenizer* tokenizer,
                         bool off);
-// The same of audio parts.
+// The same of audio parts; `flag` turned them off.
 std::string WhyNoSounds(const PackedModel& model, const Tokenizer* tokenizer,
-                        bool off);
+                        bool off, const std::string& flag);
 
 }  // namespace lapidary
 

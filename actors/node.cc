@@ -98,9 +98,9 @@ absl::Status Node::Impl::OpenModel() {
   facts->no_images =
       WhyNoImages(*model, facts->tokenizer.get(),
                   options.vision.mode == VisionOptions::Mode::kOff);
-  facts->no_sounds =
-      WhyNoSounds(*model, facts->tokenizer.get(),
-                  options.audio.mode == AudioOptions::Mode::kOff);
+  facts->no_sounds = WhyNoSounds(*model, facts->tokenizer.get(),
+                                 options.audio.mode == AudioOptions::Mode::kOff,
+                                 options.audio.flag);
   facts->media = options.media;
   facts->max_text_bytes = options.max_text_bytes;
   facts->default_max_tokens = options.default_max_tokens;
@@ -135,14 +135,14 @@ absl::StatusOr<MemoryPlan> Node::Impl::PlanWithSounds(
     sounds = PlanSounds(model->config(),
                         holds_audio_tower() ? model->audio_bytes() : 0,
                         options.audio.cache_bytes, wishes.limit, least);
-    facts.weight_bytes += sounds.bytes;
+    facts.sound_bytes = sounds.bytes;
   }
   return PlanMemoryWithImages(facts, wishes, MemoryOfImages(), &image_limits);
 }
 
 absl::Status Node::Impl::DivideMemory() {
-  MemoryFacts facts{model->config().text, kv_layout, model->ple_shape(),
-                    model->weight_bytes()};
+  MemoryFacts facts{model->config().text,  kv_layout, model->ple_shape(),
+                    model->weight_bytes(), 0,         0};
   MemoryWishes wishes;
   wishes.flag = "--memory-limit";
   wishes.limit = options.memory_limit.value_or(0);
@@ -238,6 +238,8 @@ v1::StatusResponse Node::Impl::OwnStatus() const {
   v1::MemoryPlan* plan = status.mutable_memory()->mutable_plan();
   plan->set_limit(memory.limit);
   plan->set_weights(memory.weights);
+  plan->set_images(memory.images);
+  plan->set_sounds(memory.sounds);
   plan->set_kv(memory.kv_bytes);
   plan->set_ple_cache(memory.ple_cache);
   plan->set_ple_rows(memory.ple_rows);
@@ -257,7 +259,8 @@ PeerServiceConfig Node::Impl::PeerServiceFor() const {
     config.no_audio = served->no_sounds;
   } else if (!holds_audio_tower()) {
     config.no_audio =
-        "this node holds no tower itself, it was started with --audio=remote";
+        absl::StrCat("this node holds no tower itself, it was started with --",
+                     options.audio.flag, "=remote");
   }
   if (!sees()) {
     config.no_vision = served->no_images;
@@ -333,6 +336,7 @@ absl::Status Node::Impl::StartServer() {
 void Node::Impl::Shutdown(absl::Duration grace) {
   std::lock_guard<std::mutex> lock(shutdown_mutex);
   if (server != nullptr) {
+    service->ShutDown();
     server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server->Wait();
   }

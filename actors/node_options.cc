@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -28,25 +29,65 @@ bool IsAddress(absl::string_view address) {
          absl::SimpleAtoi(digits, &port) && port >= 1 && port <= 65535;
 }
 
-// `role` as in the flags --vision=remote and --vision-peers.
-absl::Status CheckPeers(absl::string_view role, bool remote,
-                        const std::vector<std::string>& peers) {
+struct HostAndPort {
+  absl::string_view host, port;
+};
+
+HostAndPort Split(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == address.npos) return {address, ""};
+  absl::string_view host = address.substr(0, colon);
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  return {host, address.substr(colon + 1)};
+}
+
+// Whether a node that listens at `own` is reached at `peer`, as far as their
+// names tell.
+bool IsSelf(absl::string_view peer, absl::string_view own) {
+  const HostAndPort a = Split(peer), b = Split(own);
+  int peer_port = 0, own_port = 0;
+  if (!absl::SimpleAtoi(a.port, &peer_port) ||
+      !absl::SimpleAtoi(b.port, &own_port) || peer_port != own_port) {
+    return false;
+  }
+  const auto is_loopback = [](absl::string_view host) {
+    return host == "localhost" || host == "::1" ||
+           absl::StartsWith(host, "127.");
+  };
+  const auto is_any = [](absl::string_view host) {
+    return host == "0.0.0.0" || host == "::";
+  };
+  return a.host == b.host || is_any(a.host) ||
+         (is_loopback(a.host) && (is_loopback(b.host) || is_any(b.host)));
+}
+
+// `role` as in the flag --vision-peers, `flag` as in --vision=remote.
+absl::Status CheckPeers(absl::string_view role, absl::string_view flag,
+                        bool remote, const std::vector<std::string>& peers,
+                        const std::string& own) {
   if (remote && peers.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--", role, "=remote needs --", role,
+        "--", flag, "=remote needs --", role,
         "-peers=HOST:PORT,…: nodes of the same packed model that hold its ",
         role, " tower"));
   }
   if (!remote && !peers.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--", role, "-peers goes with --", role, "=remote only"));
+        absl::StrCat("--", role, "-peers goes with --", flag, "=remote only"));
   }
   for (const std::string& peer : peers) {
-    if (IsAddress(peer)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--", role, "-peers: '", absl::CHexEscape(peer),
-        "' is not HOST:PORT with a port from 1 to 65535, like 10.0.0.2:7421 "
-        "or [fd00::2]:7421"));
+    if (!IsAddress(peer)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", role, "-peers: '", absl::CHexEscape(peer),
+          "' is not HOST:PORT with a port from 1 to 65535, like 10.0.0.2:7421 "
+          "or [fd00::2]:7421"));
+    }
+    if (IsSelf(peer, own)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--", role, "-peers: '", peer,
+          "' is where this node itself listens (", own, "), and it holds no ",
+          role, " tower; name other nodes, or give --", flag, "=lazy"));
+    }
   }
   return absl::OkStatus();
 }
@@ -77,23 +118,27 @@ absl::Status CheckNodeOptions(const NodeOptions& options) {
         absl::StrCat("threads is ", options.threads,
                      ", it must be positive, or 0 for all processors"));
   }
-  const size_t message_bytes = options.max_message_bytes.value_or(1);
-  if (message_bytes < 1 || message_bytes > std::numeric_limits<int>::max()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_message_bytes is ", message_bytes, ", it must be in [1, ",
-        std::numeric_limits<int>::max(), "]"));
+  constexpr size_t kMostBytes = std::numeric_limits<int>::max();
+  const size_t message_bytes =
+      options.max_message_bytes.value_or(kSmallestMaxMessage);
+  if (message_bytes < kSmallestMaxMessage || message_bytes > kMostBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_message_bytes (--max-message) is ", message_bytes,
+                     ", it must be in [", kSmallestMaxMessage, ", ", kMostBytes,
+                     "]: a question of a few lines has to fit"));
   }
   if (options.default_max_tokens < 1) {
     return absl::InvalidArgumentError(absl::StrCat("default_max_tokens is ",
                                                    options.default_max_tokens,
                                                    ", it must be at least 1"));
   }
-  absl::Status peers =
-      CheckPeers("vision", options.vision.mode == VisionOptions::Mode::kRemote,
-                 options.vision.peers);
+  absl::Status peers = CheckPeers(
+      "vision", "vision", options.vision.mode == VisionOptions::Mode::kRemote,
+      options.vision.peers, options.listen_address);
   if (!peers.ok()) return peers;
-  peers = CheckPeers("audio", options.audio.mode == AudioOptions::Mode::kRemote,
-                     options.audio.peers);
+  peers = CheckPeers("audio", options.audio.flag,
+                     options.audio.mode == AudioOptions::Mode::kRemote,
+                     options.audio.peers, options.listen_address);
   if (!peers.ok()) return peers;
   return CheckMediaPolicy(options.media);
 }

@@ -39,11 +39,14 @@ struct VisionOptions {
 struct AudioOptions {
   enum class Mode { kOff, kLazy, kPinned, kRemote };
   Mode mode = Mode::kLazy;
+  std::string flag = "audio";  // that says the mode, for messages
   absl::Duration idle = absl::Minutes(5);
   std::vector<std::string> peers;
   // Memory for soft tokens of sounds that come again.
   size_t cache_bytes = size_t{32} << 20;
 };
+
+inline constexpr size_t kSmallestMaxMessage = size_t{4} << 10;
 
 struct NodeOptions {
   // A packed model.
@@ -89,8 +92,8 @@ struct NodeOptions {
   // URLs and files that the node fetches for its clients; none by default.
   MediaPolicy media;
 
-  // Largest request in bytes, and largest text in it. Default: 4 MiB, and 33
-  // MiB where images or sounds are taken.
+  // Largest request in bytes, at least kSmallestMaxMessage, and largest text in
+  // it. Default: 4 MiB, and 33 MiB where images or sounds are taken.
   std::optional<size_t> max_message_bytes;
   size_t max_text_bytes = size_t{1} << 20;
   // Where a request does not say max_tokens.

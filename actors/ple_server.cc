@@ -11,9 +11,6 @@ namespace {
 
 using Self = PleServerActor::stateful_pointer<PleServerState>;
 
-// So many reads may hang on the disk before others wait for them. A reader that
-// has nothing to do costs a stack.
-
 PleRows Read(PleStore& store, const PleRead& read) {
   auto rows = store.Read(read.ids, read.layers);
   if (!rows.ok()) return {rows.status(), {}};
@@ -41,12 +38,35 @@ Started Open(Self self) {
   state.store = *std::move(store);
   while (state.readers.size() < kPleReaders) {
     state.readers.push_back(
-        {self->spawn<caf::detached + caf::linked>(PleReader, state.store), 0});
+        {self->spawn<caf::detached + caf::linked>(PleReader, state.store),
+         false});
   }
   return {};
 }
 
-// By the reader with the least to do.
+// None is given to a reader that reads: that one may hang.
+void GiveToReaders(Self self) {
+  PleServerState& state = self->state;
+  while (!state.waiting.empty()) {
+    const auto reader =
+        std::find_if(state.readers.begin(), state.readers.end(),
+                     [](const auto& reader) { return !reader.reading; });
+    if (reader == state.readers.end()) return;
+    reader->reading = true;
+    PleServerState::Waiting next = std::move(state.waiting.front());
+    state.waiting.pop_front();
+    auto answer = [self, index = reader - state.readers.begin(),
+                   rows = next.rows](auto& result) mutable {
+      self->state.readers[index].reading = false;
+      rows.deliver(std::move(result));
+      GiveToReaders(self);
+    };
+    self->request(reader->actor, caf::infinite, std::move(next.read))
+        .then([answer](PleRows& rows) mutable { answer(rows); },
+              [answer](caf::error& error) mutable { answer(error); });
+  }
+}
+
 caf::result<PleRows> Dispatch(Self self, const PleRead& read) {
   PleServerState& state = self->state;
   if (state.store == nullptr) {
@@ -58,22 +78,9 @@ caf::result<PleRows> Dispatch(Self self, const PleRead& read) {
                        kMaxPleIds, " are read at once")),
                    {}};
   }
-  const auto least = std::min_element(
-      state.readers.begin(), state.readers.end(),
-      [](const auto& a, const auto& b) { return a.reading < b.reading; });
-  const auto index = least - state.readers.begin();
-  ++least->reading;
   auto promise = self->make_response_promise<PleRows>();
-  self->request(least->actor, caf::infinite, read)
-      .then(
-          [self, index, promise](PleRows& rows) mutable {
-            --self->state.readers[index].reading;
-            promise.deliver(std::move(rows));
-          },
-          [self, index, promise](caf::error& error) mutable {
-            --self->state.readers[index].reading;
-            promise.deliver(std::move(error));
-          });
+  state.waiting.push_back({read, promise});
+  GiveToReaders(self);
   return promise;
 }
 
@@ -100,9 +107,7 @@ PleStatus Status(const PleServerState& state) {
 PleServerActor::behavior_type PleServer(Self self, PleServerConfig config) {
   self->state.config = std::move(config);
   return {
-      [self](const Start&) -> caf::result<Started> {
-        return Open(self);
-      },
+      [self](const Start&) -> caf::result<Started> { return Open(self); },
       [self](const PleRead& read) -> caf::result<PleRows> {
         return Dispatch(self, read);
       },

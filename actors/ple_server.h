@@ -3,10 +3,12 @@
 // loses nothing.
 //
 // Reads are made by a few readers with a thread each, so that one that a slow
-// disk holds up does not hold up those that find their rows in the cache.
+// disk holds up does not hold up those that find their rows in the cache. A
+// read waits only while all of them read.
 #ifndef LAPIDARY_ACTORS_PLE_SERVER_H_
 #define LAPIDARY_ACTORS_PLE_SERVER_H_
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,7 +21,8 @@ namespace lapidary {
 // Most ids that one read may name: a whole context. More are OUT_OF_RANGE.
 inline constexpr size_t kMaxPleIds = 32768;
 
-// Reads that one server makes at once.
+// Reads that one server makes at once: so many may hang on the disk before
+// others wait for them. A reader that has nothing to do costs a stack.
 inline constexpr size_t kPleReaders = 4;
 
 struct PleServerConfig {
@@ -36,11 +39,16 @@ using PleReaderActor =
 struct PleServerState {
   struct Reader {
     PleReaderActor actor;
-    int reading = 0;  // reads it has not answered
+    bool reading = false;
+  };
+  struct Waiting {
+    PleRead read;
+    caf::typed_response_promise<PleRows> rows;
   };
   PleServerConfig config;
   std::shared_ptr<PleStore> store;  // null until Start
   std::vector<Reader> readers;
+  std::deque<Waiting> waiting;  // for a reader
 };
 
 // Opens the store, which reads the disk: spawn it detached.

@@ -35,6 +35,7 @@ class Sequence {
   // Rows before it have been run.
   int64_t computed() const { return computed_; }
   bool decoding() const;
+  int32_t newest_token() const { return tokens_.back(); }
   bool finished_scoring() const;
   int32_t completion_tokens() const;
   // The prompt of an open one goes on, or is whole. Soft tokens of positions
@@ -94,7 +95,8 @@ class Sequence {
   // Kept by the sequencer.
   bool running = false;
   int64_t pages = 0;
-  int64_t served = 0;  // Candidate::served
+  int64_t served = 0;        // Candidate::served
+  bool row_is_late = false;  // of its newest token: nobody waits for it
 
  private:
   struct Window {

@@ -10,6 +10,9 @@
 namespace lapidary {
 namespace {
 
+// Of Read: not positions of a prompt, but each sequence's newest token.
+constexpr int64_t kNewest = -1;
+
 bool Erase(std::vector<SequenceId>& ids, SequenceId id) {
   auto it = std::find(ids.begin(), ids.end(), id);
   if (it == ids.end()) return false;
@@ -60,9 +63,8 @@ void SequencerState::Advance() {
   Admit();
   turnover_.Waiting(!waiting_.empty(), Now());
   const bool work =
-      std::any_of(running_.begin(), running_.end(), [this](SequenceId id) {
-        return !sequences_.at(id)->idle();
-      });
+      std::any_of(running_.begin(), running_.end(),
+                  [this](SequenceId id) { return !sequences_.at(id)->idle(); });
   step_clock_.Batch(work, Now());
   if (!step_on_its_way_) SendStep();
   // After the step, so that the next window is read while this one is used.
@@ -94,7 +96,8 @@ void SequencerState::FetchPromptRows(Sequence& sequence, int64_t window) {
   while (count > 0) {
     const int64_t first = sequence.fetched_to();
     sequence.FetchStarted(count, Now());
-    Read(sequence.TokensAt(first, count), {sequence.request.sequence}, first);
+    Read(sequence.TokensAt(first, count), {sequence.request.sequence}, first,
+         config_.ple_timeout);
     count = sequence.RowsToFetch(window);
   }
 }
@@ -106,25 +109,40 @@ void SequencerState::FetchTokenRows(const std::vector<SequenceId>& ids) {
   for (SequenceId id : ids) {
     Sequence& sequence = *sequences_.at(id);
     sequence.FetchStarted(1, Now());
-    tokens.push_back(
-        sequence.TokensAt(sequence.known_positions() - 1, 1).front());
+    tokens.push_back(sequence.newest_token());
   }
-  Read(std::move(tokens), ids, -1);
+  Read(std::move(tokens), ids, kNewest, config_.row_patience);
+}
+
+// The newest tokens' rows are late: whoever has drawn the same token is asked
+// for anew, apart from others, and nobody waits for them any more. A sequence
+// draws nothing before it has its row, so its newest token stays what it was.
+void SequencerState::GoOnWithout(const std::vector<SequenceId>& late) {
+  std::map<int32_t, std::vector<SequenceId>> by_token;
+  for (SequenceId id : late) {
+    Sequence* sequence = Find(id);
+    if (sequence == nullptr) continue;  // it ended meanwhile
+    sequence->row_is_late = true;
+    by_token[sequence->newest_token()].push_back(id);
+  }
+  for (const auto& [token, ids] : by_token) {
+    Read(std::vector<int32_t>(ids.size(), token), ids, kNewest,
+         config_.ple_timeout);
+  }
 }
 
 // Reads rows of one sequence's positions from `first_position` on, or, if that
-// is negative, one row for each sequence's newest token.
+// is kNewest, one row for each sequence's newest token.
 void SequencerState::Read(std::vector<int32_t> ids,
                           std::vector<SequenceId> sequences,
-                          int64_t first_position) {
+                          int64_t first_position,
+                          std::chrono::milliseconds timeout) {
   const auto count = static_cast<int64_t>(ids.size());
   // Soft tokens have the table's row 0 (gemma3n-text.md §4).
   for (int32_t& id : ids) {
     if (id >= config_.ple_tokens) id = 0;
   }
-  self_
-      ->request(ple_server_, config_.ple_timeout,
-                PleRead{std::move(ids), config_.layers})
+  self_->request(ple_server_, timeout, PleRead{std::move(ids), config_.layers})
       .then(
           [this, sequences, first_position, count](const PleRows& rows) {
             if (rows.status.ok() && !HasRows(rows.rows, count)) {
@@ -138,7 +156,12 @@ void SequencerState::Read(std::vector<int32_t> ids,
             }
             Advance();
           },
-          [this, sequences, first_position](caf::error& error) {
+          [this, sequences, first_position, timeout](caf::error& error) {
+            if (error == caf::sec::request_timeout &&
+                timeout < config_.ple_timeout) {
+              GoOnWithout(sequences);
+              return Advance();
+            }
             TakeRows(sequences, first_position,
                      {absl::UnavailableError(
                           absl::StrCat("the ple_server did not answer (",
@@ -151,14 +174,14 @@ void SequencerState::Read(std::vector<int32_t> ids,
 
 void SequencerState::TakeRows(const std::vector<SequenceId>& sequences,
                               int64_t first_position, const PleRows& rows) {
-  const bool tokens = first_position < 0;
+  const bool tokens = first_position == kNewest;
   if (rows.status.code() == absl::StatusCode::kDataLoss && tokens &&
       sequences.size() > 1) {
     // One damaged row fails a read; ask again for each, so that only its own
     // sequence suffers.
     for (SequenceId id : sequences) {
       if (Sequence* sequence = Find(id)) {
-        Read(sequence->TokensAt(sequence->known_positions() - 1, 1), {id}, -1);
+        Read({sequence->newest_token()}, {id}, kNewest, config_.row_patience);
       }
     }
     return;
@@ -174,6 +197,7 @@ void SequencerState::TakeRows(const std::vector<SequenceId>& sequences,
                           {1, rows.rows.dim(1), rows.rows.dim(2)},
                           rows.rows.data<std::byte>() + i * row_bytes,
                           std::make_shared<kernels::Tensor>(rows.rows));
+      sequence->row_is_late = false;
       sequence->RowsArrived(sequence->known_positions() - 1, std::move(row),
                             Now());
     } else {
@@ -191,7 +215,10 @@ void SequencerState::SendStep() {
     candidates.push_back(sequence.AsCandidate());
     // Its row is on its way, and soon here: a step without it would cost it a
     // whole step.
-    if (sequence.decoding() && sequence.ready_rows() == 0) return;
+    if (sequence.decoding() && sequence.ready_rows() == 0 &&
+        !sequence.row_is_late) {
+      return;
+    }
   }
   const std::vector<int64_t> rows = PlanStep(candidates, config_.batch, cost_);
   Step step;

@@ -12,8 +12,8 @@
 //      └───────── cancelled, out of time, failed, finished ─────────┴─► Ended
 //
 // A prompt may come in pieces (Submit::open), each of which runs as it comes,
-// while there is room that no whole prompt needs; the whole request then goes on
-// from them.
+// while there is room that no whole prompt needs; the whole request then goes
+// on from them.
 //
 // One step is on its way at any time. Light: does nothing that takes long.
 #ifndef LAPIDARY_ACTORS_SEQUENCER_H_
@@ -61,6 +61,9 @@ struct SequencerConfig {
   int64_t prompt_rows_ahead = 8192;
   int64_t max_window = 2048;
   std::chrono::seconds ple_timeout{30};
+  // All wait so long for the rows of the tokens that were drawn together, which
+  // costs less than a step without some; whose are then still missing sit out.
+  std::chrono::milliseconds row_patience{250};
   // A stage that does not answer for so long is taken for lost.
   std::chrono::seconds step_timeout{300};
   EventLog log;
@@ -109,7 +112,8 @@ class SequencerState {
   void FetchPromptRows(Sequence& sequence, int64_t window);
   void FetchTokenRows(const std::vector<SequenceId>& ids);
   void Read(std::vector<int32_t> ids, std::vector<SequenceId> sequences,
-            int64_t first_position);
+            int64_t first_position, std::chrono::milliseconds timeout);
+  void GoOnWithout(const std::vector<SequenceId>& late);
   void TakeRows(const std::vector<SequenceId>& sequences,
                 int64_t first_position, const PleRows& rows);
   int64_t WindowRows() const;

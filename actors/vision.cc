@@ -30,7 +30,8 @@ ImageReaderActor::behavior_type ImageReader(ImageReaderActor::pointer,
   return {
       [=](const ReadImage& read) -> ImagePixels {
         try {
-          const absl::StatusOr<Image> image = DecodeImage(*read.file, limits);
+          const absl::StatusOr<Image> image = DecodeImage(
+              *read.file, limits, [&read] { return !read.waiting->any(); });
           if (!image.ok()) return {WithoutName(image.status()), nullptr};
           return {absl::OkStatus(),
                   std::make_shared<const std::vector<float>>(
@@ -124,6 +125,11 @@ void Finish(Self self, const absl::StatusOr<kernels::Tensor>& rows) {
 void TakePixels(Self self, const ImagePixels& image) {
   VisionState& state = self->state;
   absl::Status status = image.status;
+  if (absl::IsCancelled(status)) {
+    // Somebody may have come for it since.
+    if (state.jobs.front().wanted()) return Begin(self);
+    status = state.jobs.Unwanted();
+  }
   if (status.ok()) status = Load(state);
   if (status.ok()) {
     state.pixels = image.pixels;
@@ -144,7 +150,8 @@ void TakePixels(Self self, const ImagePixels& image) {
 void Begin(Self self) {
   VisionState& state = self->state;
   state.began = Clock::now();
-  self->request(state.reader, caf::infinite, ReadImage{state.jobs.front().file})
+  self->request(state.reader, caf::infinite,
+                ReadImage{state.jobs.front().file, state.jobs.front().waiting})
       .then([self](const ImagePixels& image) { TakePixels(self, image); },
             [self](caf::error& error) {
               Finish(self, absl::InternalError(

@@ -38,10 +38,11 @@ struct VisionActorConfig {
 
 struct ReadImage {
   std::shared_ptr<const std::string> file;
+  std::shared_ptr<const MediaWaiting> waiting;
 };
 
 struct ImagePixels {
-  absl::Status status;
+  absl::Status status;  // CANCELLED: nobody waited any more
   std::shared_ptr<const std::vector<float>> pixels;  // [height][width][3]
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace lapidary {
@@ -13,6 +14,10 @@ struct Image {
   int width = 0;
   std::vector<uint8_t> rgb;  // [height][width][3]
 };
+
+// Whether nobody waits for the picture any more; empty: somebody always does.
+// Decoders ask from row to row.
+using Unwanted = std::function<bool()>;
 
 // Held against the file's own header before pixels are allocated.
 struct ImageLimits {

@@ -34,6 +34,11 @@ absl::Status DamagedImage(absl::string_view format, absl::string_view what) {
                    "supported: save it anew and send all of it"));
 }
 
+absl::Status UnwantedImage(absl::string_view format) {
+  return absl::CancelledError(
+      absl::StrCat(format, " image: nobody waits for it any more"));
+}
+
 Image BlackImage(int width, int height) {
   Image image;
   image.width = width;

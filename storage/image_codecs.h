@@ -6,8 +6,8 @@
 // INVALID_ARGUMENT, named for the format: a size that is zero or above the
 // limits, anything truncated or damaged (never a picture with a part missing),
 // features that the format allows and the library does not.
-// RESOURCE_EXHAUSTED if libpng or libjpeg is refused memory. Libraries print
-// nothing.
+// RESOURCE_EXHAUSTED if libpng or libjpeg is refused memory. CANCELLED once
+// `unwanted` says so. Libraries print nothing.
 #ifndef LAPIDARY_STORAGE_IMAGE_CODECS_H_
 #define LAPIDARY_STORAGE_IMAGE_CODECS_H_
 
@@ -28,22 +28,26 @@ struct StoredImage {
 // Every colour type, depth and interlacing. 16-bit samples keep their high
 // byte. Of an animated PNG, the still picture.
 absl::StatusOr<StoredImage> DecodePng(absl::string_view bytes,
-                                      const ImageLimits& limits);
+                                      const ImageLimits& limits,
+                                      const Unwanted& unwanted);
 
 // Baseline and progressive; grey, YCbCr, RGB, CMYK and YCCK (four channels are
 // taken as inverted, as Adobe writes them). Stricter than PIL where data is
 // damaged but goes on: PIL gives grey blocks, this an error.
 absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
-                                       const ImageLimits& limits);
+                                       const ImageLimits& limits,
+                                       const Unwanted& unwanted);
 
 // Lossy and lossless. Of an animation the first frame, on a black canvas.
 absl::StatusOr<StoredImage> DecodeWebp(absl::string_view bytes,
-                                       const ImageLimits& limits);
+                                       const ImageLimits& limits,
+                                       const Unwanted& unwanted);
 
 // Of an animation the first frame, on a canvas of the transparent colour, or
 // of colour 0 if there is none.
 absl::StatusOr<StoredImage> DecodeGif(absl::string_view bytes,
-                                      const ImageLimits& limits);
+                                      const ImageLimits& limits,
+                                      const Unwanted& unwanted);
 
 // --- For the decoders -------------------------------------------------------
 
@@ -53,6 +57,9 @@ absl::Status CheckImageSize(absl::string_view format, uint64_t width,
 
 // What a decoder answers for a file that it cannot read to its end.
 absl::Status DamagedImage(absl::string_view format, absl::string_view what);
+
+// What a decoder answers that has stopped: nobody waits for it.
+absl::Status UnwantedImage(absl::string_view format);
 
 // An image of this size, black.
 Image BlackImage(int width, int height);

@@ -12,7 +12,8 @@ namespace lapidary {
 namespace {
 
 using Decoder = absl::StatusOr<StoredImage> (*)(absl::string_view,
-                                                const ImageLimits&);
+                                                const ImageLimits&,
+                                                const Unwanted&);
 
 constexpr struct {
   Magic magic;
@@ -63,7 +64,8 @@ absl::Status NotAnImage(absl::string_view bytes) {
 }  // namespace
 
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes,
-                                  const ImageLimits& limits) {
+                                  const ImageLimits& limits,
+                                  const Unwanted& unwanted) {
   if (bytes.size() > limits.max_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("image: it has ", bytes.size(), " bytes, the limit is ",
@@ -71,7 +73,8 @@ absl::StatusOr<Image> DecodeImage(absl::string_view bytes,
   }
   for (const auto& decoder : kDecoders) {
     if (!decoder.magic.Matches(bytes)) continue;
-    absl::StatusOr<StoredImage> stored = decoder.decode(bytes, limits);
+    absl::StatusOr<StoredImage> stored =
+        decoder.decode(bytes, limits, unwanted);
     if (!stored.ok()) return stored.status();
     return Upright(std::move(stored->image), stored->orientation);
   }

@@ -22,9 +22,11 @@ namespace lapidary {
 // file name) is not asked for. Errors, all of which name what was found and a
 // remedy: INVALID_ARGUMENT for another kind of file, a size that is zero or
 // above the limits, and anything truncated or damaged; RESOURCE_EXHAUSTED if
-// a library is refused memory.
+// a library is refused memory; CANCELLED once it is unwanted, within a row of a
+// PNG, JPEG or GIF (libwebp asks nobody).
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes,
-                                  const ImageLimits& limits);
+                                  const ImageLimits& limits,
+                                  const Unwanted& unwanted = nullptr);
 
 }  // namespace lapidary
 

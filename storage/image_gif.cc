@@ -112,7 +112,8 @@ std::vector<uint8_t> Palette(const ColorMapObject* map) {
 }
 
 // Reads the frame that comes next to its place on the canvas.
-absl::Status ReadFrame(GifFileType* gif, int background, Image* canvas) {
+absl::Status ReadFrame(GifFileType* gif, int background,
+                       const Unwanted& unwanted, Image* canvas) {
   const GifImageDesc& frame = gif->Image;
   const std::vector<uint8_t> palette =
       Palette(frame.ColorMap != nullptr ? frame.ColorMap : gif->SColorMap);
@@ -122,6 +123,7 @@ absl::Status ReadFrame(GifFileType* gif, int background, Image* canvas) {
   }
   std::vector<GifPixelType> colors(frame.Width);
   for (const int row : StoredRows(frame)) {
+    if (unwanted && unwanted()) return UnwantedImage(kFormat);
     if (DGifGetLine(gif, colors.data(), frame.Width) == GIF_ERROR) {
       return GifError(gif->Error);
     }
@@ -139,7 +141,8 @@ absl::Status ReadFrame(GifFileType* gif, int background, Image* canvas) {
 }  // namespace
 
 absl::StatusOr<StoredImage> DecodeGif(absl::string_view bytes,
-                                      const ImageLimits& limits) {
+                                      const ImageLimits& limits,
+                                      const Unwanted& unwanted) {
   int error = 0;
   const Gif gif(DGifOpen(&bytes, Read, &error));
   if (gif == nullptr) return GifError(error);
@@ -160,7 +163,8 @@ absl::StatusOr<StoredImage> DecodeGif(absl::string_view bytes,
 
   StoredImage stored;
   stored.image = BlackImage(width, height);
-  status = ReadFrame(gif.get(), std::max(transparent, 0), &stored.image);
+  status =
+      ReadFrame(gif.get(), std::max(transparent, 0), unwanted, &stored.image);
   if (!status.ok()) return status;
   return stored;
 }

@@ -32,7 +32,8 @@ constexpr int kMaxScans = 100;
 // setjmp have anything to destroy.
 class JpegReader {
  public:
-  explicit JpegReader(absl::string_view bytes) {
+  JpegReader(absl::string_view bytes, const Unwanted& unwanted)
+      : unwanted_(unwanted) {
     jpeg_.err = jpeg_std_error(&errors_);
     errors_.error_exit = OnError;
     errors_.emit_message = OnMessage;
@@ -54,6 +55,7 @@ class JpegReader {
 
   // After a method has returned false.
   absl::Status error() const {
+    if (stopped_) return UnwantedImage(kFormat);
     if (jpeg_.err->msg_code == JERR_OUT_OF_MEMORY) {
       return absl::ResourceExhaustedError("JPEG image: no memory to decode it");
     }
@@ -118,7 +120,13 @@ class JpegReader {
     jpeg->src->bytes_in_buffer -= count;
   }
 
+  // Before each row of pixels or, of a progressive picture, of blocks.
   static void OnProgress(j_common_ptr jpeg) {
+    JpegReader* const reader = Of(jpeg);
+    if (reader->unwanted_ && reader->unwanted_()) {
+      reader->stopped_ = true;
+      std::longjmp(reader->jump_, 1);
+    }
     if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number >
         kMaxScans) {
       Fail(jpeg, "it has more than 100 scans");
@@ -131,6 +139,8 @@ class JpegReader {
   jpeg_progress_mgr progress_ = {};
   std::jmp_buf jump_;
   char error_[JMSG_LENGTH_MAX] = "";
+  const Unwanted& unwanted_;
+  bool stopped_ = false;
 };
 
 // One row of inverted CMYK, as Adobe writes it, to RGB with PIL's rounding:
@@ -182,8 +192,9 @@ int Orientation(const jpeg_decompress_struct& header) {
 }  // namespace
 
 absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
-                                       const ImageLimits& limits) {
-  JpegReader reader(bytes);
+                                       const ImageLimits& limits,
+                                       const Unwanted& unwanted) {
+  JpegReader reader(bytes, unwanted);
   if (!reader.ReadHeader()) return reader.error();
   const jpeg_decompress_struct& header = reader.header();
   const absl::Status size =

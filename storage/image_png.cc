@@ -20,7 +20,8 @@ constexpr char kFormat[] = "PNG";
 // setjmp have anything to destroy.
 class PngReader {
  public:
-  explicit PngReader(absl::string_view bytes) : rest_(bytes) {
+  PngReader(absl::string_view bytes, const Unwanted& unwanted)
+      : rest_(bytes), unwanted_(unwanted) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, OnError,
                                   [](png_structp, png_const_charp) {});
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
@@ -31,13 +32,16 @@ class PngReader {
 
   bool has_memory() const { return info_ != nullptr; }
 
-  // The library's reason, after a method has returned false.
-  const char* error() const { return error_; }
+  // After a method has returned false.
+  absl::Status error() const {
+    return stopped_ ? UnwantedImage(kFormat) : DamagedImage(kFormat, error_);
+  }
 
   // All chunks before the pixels, and how the pixels are to come out: RGB8.
   bool ReadHeader() {
     if (setjmp(jump_) != 0) return false;
     png_set_read_fn(png_, this, Read);
+    png_set_read_status_fn(png_, OnRow);
     // The size has been held against our own limits.
     png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     // A wrong checksum is damage in any chunk, as for PIL.
@@ -85,6 +89,13 @@ class PngReader {
     reader->rest_.remove_prefix(count);
   }
 
+  static void OnRow(png_structp png, png_uint_32, int) {
+    auto* reader = static_cast<PngReader*>(png_get_io_ptr(png));
+    if (!reader->unwanted_ || !reader->unwanted_()) return;
+    reader->stopped_ = true;
+    std::longjmp(reader->jump_, 1);
+  }
+
   [[noreturn]] static void OnError(png_structp png, png_const_charp message) {
     auto* reader = static_cast<PngReader*>(png_get_error_ptr(png));
     std::snprintf(reader->error_, sizeof(reader->error_), "%s", message);
@@ -96,6 +107,8 @@ class PngReader {
   png_infop info_ = nullptr;
   std::jmp_buf jump_;
   char error_[128] = "";
+  const Unwanted& unwanted_;
+  bool stopped_ = false;
 };
 
 uint32_t BigEndian(absl::string_view four_bytes) {
@@ -109,7 +122,8 @@ uint32_t BigEndian(absl::string_view four_bytes) {
 }  // namespace
 
 absl::StatusOr<StoredImage> DecodePng(absl::string_view bytes,
-                                      const ImageLimits& limits) {
+                                      const ImageLimits& limits,
+                                      const Unwanted& unwanted) {
   // Signature, then the chunk IHDR: length, name, width, height.
   if (bytes.size() < 24 || bytes.substr(12, 4) != "IHDR") {
     return DamagedImage(kFormat, "it does not begin with a header");
@@ -119,11 +133,11 @@ absl::StatusOr<StoredImage> DecodePng(absl::string_view bytes,
   const absl::Status size = CheckImageSize(kFormat, width, height, limits);
   if (!size.ok()) return size;
 
-  PngReader reader(bytes);
+  PngReader reader(bytes, unwanted);
   if (!reader.has_memory()) {
     return absl::ResourceExhaustedError("PNG image: no memory to decode it");
   }
-  if (!reader.ReadHeader()) return DamagedImage(kFormat, reader.error());
+  if (!reader.ReadHeader()) return reader.error();
   StoredImage stored;
   stored.image = BlackImage(static_cast<int>(width), static_cast<int>(height));
   const size_t row_bytes = static_cast<size_t>(width) * 3;
@@ -134,9 +148,7 @@ absl::StatusOr<StoredImage> DecodePng(absl::string_view bytes,
   for (size_t row = 0; row < height; ++row) {
     rows[row] = stored.image.rgb.data() + row * row_bytes;
   }
-  if (!reader.ReadPixels(rows.data())) {
-    return DamagedImage(kFormat, reader.error());
-  }
+  if (!reader.ReadPixels(rows.data())) return reader.error();
   stored.orientation = ExifOrientation(reader.Exif());
   return stored;
 }

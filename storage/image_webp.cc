@@ -48,7 +48,9 @@ absl::Status DecodeFrame(const WebPIterator& frame, Image* canvas) {
 }  // namespace
 
 absl::StatusOr<StoredImage> DecodeWebp(absl::string_view bytes,
-                                       const ImageLimits& limits) {
+                                       const ImageLimits& limits,
+                                       const Unwanted& unwanted) {
+  if (unwanted && unwanted()) return UnwantedImage(kFormat);
   const WebPData data = {reinterpret_cast<const uint8_t*>(bytes.data()),
                          bytes.size()};
   const std::unique_ptr<WebPDemuxer, DeleteDemuxer> demuxer(WebPDemux(&data));

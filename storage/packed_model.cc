@@ -94,6 +94,7 @@ struct PackedModel::Impl {
 
   // Of a tower, by its file.
   std::string Fingerprint(const char* tower_file) const;
+  DType CommonDType(const char* tower_file) const;
   absl::Status ReadManifest();
   absl::Status CheckFiles(bool verify_weights);
   absl::Status CheckFile(const ManifestFile& file, bool verify);
@@ -341,6 +342,25 @@ const PleTableShape& PackedModel::ple_shape() const {
 size_t PackedModel::weight_bytes() const { return impl_->weight_bytes; }
 size_t PackedModel::vision_bytes() const { return impl_->vision_bytes; }
 size_t PackedModel::audio_bytes() const { return impl_->audio_bytes; }
+
+DType PackedModel::Impl::CommonDType(const char* tower_file) const {
+  std::map<DType, uint64_t> bytes;
+  for (const ManifestTensor& tensor : manifest.tensors) {
+    if (tensor.file == tower_file) bytes[tensor.dtype] += tensor.bytes;
+  }
+  DType most = DType::kF32;
+  for (const auto& [dtype, count] : bytes) {
+    if (count > bytes[most]) most = dtype;
+  }
+  return most;
+}
+
+DType PackedModel::vision_dtype() const {
+  return impl_->CommonDType(kVisionFile);
+}
+DType PackedModel::audio_dtype() const {
+  return impl_->CommonDType(kAudioFile);
+}
 
 std::string PackedModel::Impl::Fingerprint(const char* tower_file) const {
   std::map<std::string, std::string> checksums;

@@ -66,6 +66,8 @@ class PackedModel {
   // Whether there is a vision tower, and the bytes of its file.
   bool has_vision_tower() const { return vision_bytes() > 0; }
   size_t vision_bytes() const;
+  // What most of it is stored as.
+  kernels::DType vision_dtype() const;
 
   // Names the tower and how images are prepared for it: equal in two packed
   // models exactly where the files that decide it are equal. Empty without one.
@@ -81,6 +83,7 @@ class PackedModel {
   // The same for the audio tower.
   bool has_audio_tower() const { return audio_bytes() > 0; }
   size_t audio_bytes() const;
+  kernels::DType audio_dtype() const;
   absl::StatusOr<std::shared_ptr<const kernels::audio::AudioWeights>>
   LoadAudio() const;
   std::string audio_fingerprint() const;

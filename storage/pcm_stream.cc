@@ -10,8 +10,6 @@
 namespace lapidary {
 namespace {
 
-constexpr char kName[] = "PCM";
-
 // Frames that are converted at once.
 constexpr size_t kBlock = 4096;
 
@@ -71,7 +69,7 @@ PcmStream::~PcmStream() = default;
 absl::StatusOr<std::unique_ptr<PcmStream>> PcmStream::Open(
     const PcmFormat& format, const SoundLimits& limits) {
   auto resampler =
-      SoundResampler::Make(kName, format.rate, format.channels, limits);
+      SoundResampler::Make(kPcmName, format.rate, format.channels, limits);
   if (!resampler.ok()) return resampler.status();
   auto impl = std::make_unique<Impl>();
   impl->format = format;
@@ -98,9 +96,9 @@ absl::Status PcmStream::Push(absl::string_view bytes,
 absl::Status PcmStream::Finish(std::vector<float>* samples) {
   if (!impl_->rest.empty()) {
     return DamagedSound(
-        kName, absl::StrCat(impl_->rest.size(), " bytes are left over: a ",
-                            "frame of ", impl_->format.channels,
-                            " channels has ", impl_->format.frame_bytes()));
+        kPcmName, absl::StrCat(impl_->rest.size(), " bytes are left over: a ",
+                               "frame of ", impl_->format.channels,
+                               " channels has ", impl_->format.frame_bytes()));
   }
   return impl_->resampler->Finish(samples);
 }

@@ -49,8 +49,11 @@ absl::Status CheckSoundLength(absl::string_view format, int64_t frames,
 absl::Status DamagedSound(absl::string_view format, absl::string_view what) {
   return absl::InvalidArgumentError(
       absl::StrCat(format, " sound: ", what,
-                   "; the file is truncated, damaged or of a kind that is not "
-                   "supported: save it anew and send all of it"));
+                   format == kPcmName
+                       ? "; are the stream's samples of the encoding, rate and "
+                         "channels that it was said to have?"
+                       : "; the file is truncated, damaged or of a kind that "
+                         "is not supported: save it anew and send all of it"));
 }
 
 struct SoundResampler::Impl {

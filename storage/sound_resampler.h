@@ -22,7 +22,10 @@ absl::Status CheckSoundShape(absl::string_view format, int64_t rate,
 absl::Status CheckSoundLength(absl::string_view format, int64_t frames,
                               int64_t rate, const SoundLimits& limits);
 
-// What decoders answer for a file that they cannot read to its end.
+// The format of samples without a header, which are no file.
+inline constexpr char kPcmName[] = "PCM";
+
+// What decoders answer for a sound that they cannot read to its end.
 absl::Status DamagedSound(absl::string_view format, absl::string_view what);
 
 // Frames in, pieces of any size; samples out, of which some milliseconds stay

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "deploy/cli/flags.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -15,26 +17,26 @@
 namespace lapidary::cli {
 namespace {
 
-constexpr std::chrono::seconds kConnectTime(5);
-
 bool IsFolder(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
 // Whether gRPC itself says so, in words that tell a user nothing: the
-// connection or the server's end of the call is gone.
+// connection or the server's end of the call is gone. A server that lost a peer
+// has such words as well, but only after its own.
 bool IsLostConnection(const grpc::Status& status) {
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
       status.error_code() != grpc::StatusCode::CANCELLED) {
     return false;
   }
   const std::string message = status.error_message();
-  for (const char* part :
-       {"Cancelling all calls", "Socket closed", "RST_STREAM", "GOAWAY",
-        "Connection reset", "Connection refused", "Broken pipe",
+  for (const char* words :
+       {"Cancelling all calls", "Socket closed", "RST_STREAM",
+        "Received RST_STREAM", "GOAWAY", "Connection reset",
+        "recvmsg:", "sendmsg:", "Connection refused", "Broken pipe",
         "failed to connect", "CANCELLED"}) {
-    if (absl::StrContains(message, part)) return true;
+    if (absl::StartsWith(message, words)) return true;
   }
   return false;
 }
@@ -42,7 +44,16 @@ bool IsLostConnection(const grpc::Status& status) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::ToServer(
-    const std::string& address, const std::string& model) {
+    const std::string& address, const std::string& model,
+    std::chrono::seconds patience) {
+  int port = 0;
+  const size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 1 ||
+      port > 65535) {
+    return UsageError(absl::StrCat(
+        "--server=", address, ": HOST:PORT is wanted, as in 127.0.0.1:7421"));
+  }
   auto connection = std::unique_ptr<Connection>(new Connection);
   connection->model_ = model;
   if (IsFolder(model)) {
@@ -56,10 +67,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::ToServer(
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
       address, grpc::InsecureChannelCredentials(), arguments);
-  if (!channel->WaitForConnected(std::chrono::system_clock::now() +
-                                 kConnectTime)) {
+  if (!channel->WaitForConnected(std::chrono::system_clock::now() + patience)) {
     return absl::UnavailableError(absl::StrCat(
-        "nobody answers at ", address, " after ", kConnectTime.count(),
+        "nobody answers at ", address, " after ", patience.count(),
         " s; start a server: lapidaryd --model=FOLDER --listen=", address));
   }
   connection->stub_ = v1::Lapidary::NewStub(channel);

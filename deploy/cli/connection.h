@@ -2,6 +2,7 @@
 #ifndef LAPIDARY_DEPLOY_CLI_CONNECTION_H_
 #define LAPIDARY_DEPLOY_CLI_CONNECTION_H_
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -20,9 +21,11 @@ class Connection {
   // which it knows the model ("" for its only one), or a packed folder, whose
   // name is then taken.
   //
-  // Errors: UNAVAILABLE if nobody answers.
+  // Errors: INVALID_ARGUMENT for what is no address; UNAVAILABLE if nobody
+  // answers before `patience` is over.
   static absl::StatusOr<std::unique_ptr<Connection>> ToServer(
-      const std::string& address, const std::string& model);
+      const std::string& address, const std::string& model,
+      std::chrono::seconds patience = std::chrono::seconds(5));
   // Starts a node for `options`; nothing is reachable from outside.
   static absl::StatusOr<std::unique_ptr<Connection>> InProcess(
       NodeOptions options);

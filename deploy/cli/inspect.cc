@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,14 @@ absl::StatusOr<Findings> InspectPacked(const std::string& folder) {
   findings.stored.emplace_back(absl::StrCat("text weights, matrices ",
                                             kernels::NameOf((*model)->dtype())),
                                (*model)->weight_bytes());
+  for (const auto& [name, dtype, bytes] :
+       {std::tuple("vision", (*model)->vision_dtype(),
+                   (*model)->vision_bytes()),
+        {"audio", (*model)->audio_dtype(), (*model)->audio_bytes()}}) {
+    if (bytes == 0) continue;
+    findings.stored.emplace_back(
+        absl::StrCat(name, " tower, matrices ", kernels::NameOf(dtype)), bytes);
+  }
   const PleTableShape& ple = (*model)->ple_shape();
   findings.stored.emplace_back(
       absl::StrCat("PLE table, ", kernels::NameOf(ple.dtype)),

@@ -123,6 +123,8 @@ OutputJson ToJson(const v1::StepTimes& times) {
 OutputJson ToJson(const v1::MemoryPlan& plan) {
   return {{"limit", plan.limit()},
           {"weights", plan.weights()},
+          {"images", plan.images()},
+          {"sounds", plan.sounds()},
           {"kv", plan.kv()},
           {"ple_cache", plan.ple_cache()},
           {"ple_rows", plan.ple_rows()},

@@ -75,15 +75,18 @@ class ListenCommand : public Command {
                   "The sound is samples without a header: 16-bit integers or "
                   "floats, little-endian.",
                   &raw_);
-    flags->Integer("rate", "Of --raw: samples in a second.", 4000, 192000,
-                   &rate_);
-    flags->Integer("channels", "Of --raw, interleaved.", 1, 8, &channels_);
+    flags->OptionalInteger("rate",
+                           "Of --raw: samples in a second. Without it 16000.",
+                           4000, 192000, &rate_);
+    flags->OptionalInteger("channels", "Of --raw, interleaved. Without it 1.",
+                           1, 8, &channels_);
     flags->Integer("chunk-ms", "Milliseconds of sound in a message.", 10, 10000,
                    &chunk_ms_);
     flags->Switch("at-once", "Send a file as fast as it is taken.", &at_once_);
     flags->Switch("turns", "End turns when the speaker falls silent.", &turns_);
-    flags->Integer("silence-ms", "Of --turns: what silence ends one.", 100,
-                   10000, &silence_ms_);
+    flags->OptionalInteger("silence-ms",
+                           "Of --turns: what silence ends one. Without it 800.",
+                           100, 10000, &silence_ms_);
     flags->Switch("question-first",
                   "Ask before the sound, as --turns does: another prompt, and "
                   "perhaps another answer.",
@@ -115,6 +118,8 @@ class ListenCommand : public Command {
       return UsageError(
           "a sound is wanted, FILE or -, and before it a MODEL or --server");
     }
+    absl::Status together = CheckTogether();
+    if (!together.ok()) return together;
     if (arguments.size() == first + 2) question_ = arguments[first + 1];
     absl::Status valid = CheckUtf8(question_, "the question");
     if (!valid.ok()) return valid;
@@ -138,12 +143,33 @@ class ListenCommand : public Command {
   }
 
  private:
+  // What would be ignored is refused.
+  absl::Status CheckTogether() const {
+    const struct {
+      const char* flag;
+      bool given;
+      const char* needs;
+      bool there;
+    } kPairs[] = {
+        {"rate", rate_.has_value(), "--raw=s16 or --raw=f32", raw_ != "no"},
+        {"channels", channels_.has_value(), "--raw=s16 or --raw=f32",
+         raw_ != "no"},
+        {"silence-ms", silence_ms_.has_value(), "--turns", turns_},
+    };
+    for (const auto& pair : kPairs) {
+      if (!pair.given || pair.there) continue;
+      return UsageError(absl::StrCat("--", pair.flag, " goes with ", pair.needs,
+                                     " only; leave it out, or give that too"));
+    }
+    return absl::OkStatus();
+  }
+
   std::optional<PcmFormat> RawFormat() const {
     if (raw_ == "no") return std::nullopt;
     PcmFormat format;
     if (raw_ == "f32") format.encoding = PcmFormat::Encoding::kF32;
-    format.rate = static_cast<int>(rate_);
-    format.channels = static_cast<int>(channels_);
+    format.rate = static_cast<int>(rate_.value_or(kSoundRate));
+    format.channels = static_cast<int>(channels_.value_or(1));
     return format;
   }
 
@@ -165,7 +191,7 @@ class ListenCommand : public Command {
     start->set_omit_padding(omit_padding_);
     if (turns_) {
       start->mutable_endpointing()->set_silence_ms(
-          static_cast<uint32_t>(silence_ms_));
+          static_cast<uint32_t>(silence_ms_.value_or(0)));
     }
     return absl::OkStatus();
   }
@@ -276,7 +302,8 @@ class ListenCommand : public Command {
 
   std::string question_ = "Transcribe.";
   std::string raw_ = "no";
-  int64_t rate_ = kSoundRate, channels_ = 1, chunk_ms_ = 100, silence_ms_ = 800;
+  std::optional<int64_t> rate_, channels_, silence_ms_;
+  int64_t chunk_ms_ = 100;
   bool at_once_ = false, turns_ = false, question_first_ = false;
   bool early_prefill_ = false, omit_padding_ = false;
   bool time_line_ = false, timings_ = false;

@@ -43,6 +43,7 @@ absl::Status CheckPackedFolder(const std::string& folder) {
 void NodeFlags::DefineCompute(FlagSet* flags, absl::string_view section,
                               absl::string_view audio_flag) {
   flags->Section(section);
+  options_.audio.flag = std::string(audio_flag);
   flags->Integer("threads", "Threads that compute; 0 takes one per processor.",
                  0, 4096, &threads_);
   flags->Text("memory-limit", "SIZE|none",

@@ -1,4 +1,5 @@
 // lapidary status: what a server is doing.
+#include <chrono>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 
 namespace lapidary::cli {
 namespace {
+
+// Who asks whether a server is there waits no longer than that takes.
+constexpr std::chrono::seconds kPatience(2);
 
 class StatusCommand : public Command {
  public:
@@ -35,7 +39,7 @@ class StatusCommand : public Command {
           "status takes no argument; name the server with "
           "--server=HOST:PORT");
     }
-    auto connection = Connection::ToServer(server_, "");
+    auto connection = Connection::ToServer(server_, "", kPatience);
     if (!connection.ok()) return connection.status();
     absl::StatusOr<NodeReport> report = AskForReport(&(*connection)->stub());
     if (!report.ok()) return report.status();

@@ -77,6 +77,12 @@ std::string RolesText(const v1::StatusResponse& status) {
 // How a memory limit was divided; nothing without one.
 std::string PlanText(const v1::MemoryPlan& plan) {
   if (plan.limit() == 0) return "";
+  const std::string media =
+      plan.images() + plan.sounds() == 0
+          ? ""
+          : Line("", absl::StrFormat("           images %s, sounds %s,",
+                                     HumanBytes(plan.images()),
+                                     HumanBytes(plan.sounds())));
   return absl::StrCat(
       Line("limit",
            absl::StrFormat("%9s: weights %s, keys and values %s, PLE cache %s "
@@ -84,6 +90,7 @@ std::string PlanText(const v1::MemoryPlan& plan) {
                            HumanBytes(plan.limit()), HumanBytes(plan.weights()),
                            HumanBytes(plan.kv()), HumanBytes(plan.ple_cache()),
                            HumanBytes(plan.ple_rows()))),
+      media,
       Line("",
            absl::StrFormat("           work space %s for steps of %d rows, "
                            "the program %s",

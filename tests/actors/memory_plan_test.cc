@@ -170,12 +170,25 @@ TEST(MemoryPlanTest, LargestImageMakesRoomUnderALimit) {
     ASSERT_TRUE(plan.ok()) << plan.status();
     EXPECT_LE(plan->Total(), limit * kMega);
     // Decoding is among what is counted.
-    EXPECT_EQ(plan->weights,
-              E2b().weight_bytes + 610 * kMega + 12u * limits.max_pixels);
+    EXPECT_EQ(plan->images, 610 * kMega + 12u * limits.max_pixels);
+    EXPECT_EQ(plan->weights, E2b().weight_bytes);
     EXPECT_GE(limits.max_pixels, last);
     last = limits.max_pixels;
   }
   EXPECT_EQ(last, 50'000'000);
+}
+
+TEST(MemoryPlanTest, Sounds_AreCounted_AndNamedApartFromWeights) {
+  MemoryFacts facts = E2b();
+  facts.sound_bytes = 300 * kMega;
+  const auto plan = PlanMemory(facts, Wishes(2000 * kMega));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->weights, E2b().weight_bytes);
+  EXPECT_EQ(plan->sounds, 300 * kMega);
+  EXPECT_LE(plan->Total(), 2000 * kMega);
+  EXPECT_THAT(
+      PlanMemory(facts, Wishes(kMega)).status().message(),
+      HasSubstr("1345000000 of them for weights, 300000000 for sounds"));
 }
 
 TEST(MemoryPlanTest, SmallestLimitWithImages_Works) {

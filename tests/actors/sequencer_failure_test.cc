@@ -1,6 +1,7 @@
 // What ends a sequence early, and what that leaves behind: nothing.
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "tests/actors/sequencer_fixture.h"
@@ -50,6 +51,77 @@ TEST_F(SequencerTest, ADamagedRowFailsItsOwnSequenceOnly) {
   EXPECT_EQ(seen_->ended[bad].status.message(), "row 666 is damaged");
   while (!seen_->unanswered.empty()) AnswerStep();
   EXPECT_EQ(seen_->ended[good].reason, EndReason::kMaxTokens);
+}
+
+// The two decode together; the first one's next row hangs.
+class HangingRowTest : public SequencerTest {
+ protected:
+  static constexpr int32_t kHanging = 777;
+
+  void SetUp() override {
+    Start();
+    HoldSteps();
+    for (SequenceId id : {1, 2}) Send(Request(id, 4, 5));
+    sched_.run();
+    AnswerStep();
+    while (seen_->steps.back().sequences.size() < 2) AnswerStep();
+    seen_->hanging_rows = {kHanging};
+    StepResult result = lapidary::Answer(*seen_, seen_->steps.back());
+    result.sequences[0].sampled->id = kHanging;
+    late_ = result.sequences[0].sequence;
+    other_ = result.sequences[1].sequence;
+    steps_before_ = seen_->steps.size();
+    AnswerStepWith(result);
+  }
+
+  void LosePatience() {
+    sched_.advance_time(config_.row_patience + std::chrono::milliseconds(1));
+    sched_.run();
+  }
+
+  SequenceId late_ = 0, other_ = 0;
+  size_t steps_before_ = 0;
+};
+
+TEST_F(HangingRowTest, HoldsUpItsOwnSequenceOnly) {
+  EXPECT_EQ(seen_->steps.size(), steps_before_);  // it may come any moment
+  LosePatience();
+  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{other_, 1}}));
+  SendAndRun(Request(3, 4, 2));
+  while (!seen_->unanswered.empty()) AnswerStep();
+  EXPECT_EQ(seen_->ended[other_].reason, EndReason::kMaxTokens);
+  EXPECT_EQ(seen_->ended[3].reason, EndReason::kMaxTokens);
+  EXPECT_EQ(seen_->ended.count(late_), 0u);
+}
+
+TEST_F(HangingRowTest, GoesOnWhereItWas) {
+  const std::vector<int32_t> before = seen_->tokens[late_];
+  LosePatience();
+  AnswerStep();
+  AnswerHangingRead(2);  // of both: it was given up
+  EXPECT_EQ(RowsOf(seen_->steps.back()), RowMap({{other_, 1}}));
+  AnswerHangingRead(1);
+  AnswerStep();
+  ASSERT_EQ(RowsOf(seen_->steps.back()), RowMap({{late_, 1}, {other_, 1}}));
+  for (const StepRows& rows : seen_->steps.back().sequences) {
+    if (rows.sequence != late_) continue;
+    EXPECT_EQ(rows.token_ids, std::vector<int32_t>{kHanging});
+    EXPECT_EQ(rows.first_position, 3 + static_cast<int32_t>(before.size()));
+  }
+  while (!seen_->unanswered.empty()) AnswerStep();
+  for (SequenceId id : {late_, other_}) {
+    EXPECT_EQ(seen_->ended[id].reason, EndReason::kMaxTokens);
+    EXPECT_EQ(seen_->tokens[id].size(), 5u);
+  }
+}
+
+TEST_F(HangingRowTest, FailsItsOwnSequenceInTheEnd) {
+  LosePatience();
+  while (!seen_->unanswered.empty()) AnswerStep();
+  sched_.advance_time(config_.ple_timeout + std::chrono::seconds(1));
+  sched_.run();
+  EXPECT_EQ(seen_->ended[late_].status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(seen_->ended[other_].reason, EndReason::kMaxTokens);
 }
 
 TEST_F(SequencerTest, LostRolesFailWhatRunsAndWaitsAtOnce) {

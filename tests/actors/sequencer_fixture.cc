@@ -6,15 +6,11 @@
 #include "gtest/gtest.h"
 
 namespace lapidary {
-namespace {
-
-kernels::Tensor Rows(int64_t count) {
+kernels::Tensor RowsOfPle(int64_t count) {
   auto buffer = kernels::AlignedBuffer::Make(count * kLayers * kWidth * 2);
   return kernels::Tensor(kernels::DType::kBf16, {count, kLayers, kWidth},
                          buffer);
 }
-
-}  // namespace
 
 StepResult Answer(Seen& seen, const Step& step) {
   StepResult result;
@@ -72,18 +68,27 @@ FakeStageActor::behavior_type FakeStage(FakeStageActor::pointer self,
   };
 }
 
-PleServerActor::behavior_type FakePleServer(PleServerActor::pointer,
-                                            std::shared_ptr<Seen> seen) {
+FakePleActor::behavior_type FakePleServer(FakePleActor::pointer self,
+                                          std::shared_ptr<Seen> seen) {
   return {
+      [=](const PleRows& rows) {
+        seen->hanging.front().deliver(rows);
+        seen->hanging.pop_front();
+      },
       [](const Start&) { return Started{}; },
-      [=](const PleRead& read) {
+      [=](const PleRead& read) -> caf::result<PleRows> {
         seen->reads.push_back(read);
         for (int32_t id : read.ids) {
           if (id == kBadRow) {
             return PleRows{absl::DataLossError("row 666 is damaged"), {}};
           }
+          if (seen->hanging_rows.count(id) != 0) {
+            auto promise = self->make_response_promise<PleRows>();
+            seen->hanging.push_back(promise);
+            return promise;
+          }
         }
-        return PleRows{absl::OkStatus(), Rows(read.ids.size())};
+        return PleRows{absl::OkStatus(), RowsOfPle(read.ids.size())};
       },
       [](const StatusQuery&) { return PleStatus{}; },
   };

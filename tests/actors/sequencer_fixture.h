@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,9 @@ struct Seen {
   std::vector<PleRead> reads;
   std::vector<std::string> stage_log;  // "step 1", "release 7"
   std::deque<caf::typed_response_promise<StepResult>> unanswered;
+  // Reads of these ids hang, until somebody answers them.
+  std::set<int32_t> hanging_rows;
+  std::deque<caf::typed_response_promise<PleRows>> hanging;
   bool answer_steps = true;
   int32_t next_token = 10;                            // that the stage draws
   std::map<SequenceId, std::vector<int32_t>> tokens;  // that clients got
@@ -43,6 +47,9 @@ struct Seen {
   std::map<SequenceId, int64_t> retry_after_ns;
   std::vector<SequenceId> end_order;
 };
+
+// Such as the PLE server answers for `count` ids.
+kernels::Tensor RowsOfPle(int64_t count);
 
 // What a stage would answer that draws `seen.next_token` for whoever samples.
 StepResult Answer(Seen& seen, const Step& step);
@@ -56,8 +63,11 @@ using FakeStageActor = StageActor::extend<caf::reacts_to<StepResult>>;
 FakeStageActor::behavior_type FakeStage(FakeStageActor::pointer self,
                                         std::shared_ptr<Seen> seen);
 
-PleServerActor::behavior_type FakePleServer(PleServerActor::pointer,
-                                            std::shared_ptr<Seen> seen);
+// Answers the read that hangs for longest with the PleRows that it is sent.
+using FakePleActor = PleServerActor::extend<caf::reacts_to<PleRows>>;
+
+FakePleActor::behavior_type FakePleServer(FakePleActor::pointer self,
+                                          std::shared_ptr<Seen> seen);
 
 using FakeClientActor =
     ClientActor::extend<caf::reacts_to<Submit>, caf::reacts_to<Cancel>>;
@@ -86,6 +96,7 @@ class SequencerTest : public testing::Test {
     caf::anon_send_exit(stage_, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(ple_, caf::exit_reason::user_shutdown);
     seen_->unanswered.clear();
+    seen_->hanging.clear();
     sched_.run();
   }
 
@@ -104,6 +115,12 @@ class SequencerTest : public testing::Test {
 
   // Holds back the stage's answers from now on.
   void HoldSteps() { seen_->answer_steps = false; }
+  // The read that hangs for longest comes back, with `rows` rows.
+  void AnswerHangingRead(int64_t rows) {
+    ASSERT_FALSE(seen_->hanging.empty());
+    caf::anon_send(ple_, PleRows{absl::OkStatus(), RowsOfPle(rows)});
+    sched_.run();
+  }
   void AnswerStepWith(const StepResult& result) {
     caf::anon_send(stage_, result);
     sched_.run();
@@ -161,7 +178,7 @@ class SequencerTest : public testing::Test {
   std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
   DirectoryActor directory_ = system_.spawn(Directory);
   FakeStageActor stage_ = system_.spawn(FakeStage, seen_);
-  PleServerActor ple_ = system_.spawn(FakePleServer, seen_);
+  FakePleActor ple_ = system_.spawn(FakePleServer, seen_);
   SequencerConfig config_;
   SequencerActor sequencer_;
   FakeClientActor client_;

@@ -56,9 +56,9 @@ class Talk {
     request.mutable_end_of_turn();
     return stream_->Write(request);
   }
-  bool Cancel() {
+  bool Cancel(int32_t turn = 0) {
     v1::ConverseRequest request;
-    request.mutable_cancel();
+    request.mutable_cancel()->set_turn(turn);
     return stream_->Write(request);
   }
 

@@ -3,10 +3,12 @@
 // through loading, unloading and damage.
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +19,7 @@
 #include "tests/actors/image_requests.h"
 #include "tests/actors/nano_node.h"
 #include "tests/support/files.h"
+#include "tests/support/image_goldens.h"
 
 namespace lapidary {
 namespace {
@@ -374,6 +377,27 @@ TEST(VisionTest, ImagesThatNobodyWaitsFor_AreNotEncoded) {
   }));
   EXPECT_LT(GetStatus(*served.stub).vision().images(), 25u);
   EXPECT_EQ(What(*served.stub, Owl(101)), "owl");
+}
+
+TEST(VisionTest, AskedForAgainAsItIsGivenUp_IsAnswered) {
+  const Served served(NanoOptions());
+  const std::string large = ImageFile("jpg_2016x3024.jpg");
+  const Answer alone =
+      Generate(*served.stub, AskImages({large}, "What is this?"));
+  ASSERT_TRUE(alone.status.ok()) << alone.status.error_message();
+  for (int round = 0; round < 12; ++round) {
+    const std::string file = absl::StrCat(large, round);  // not known yet
+    auto gives_up = std::async(std::launch::async, [&] {
+      return Generate(*served.stub, AskImages({file}, "What is this?"), nullptr,
+                      /*deadline_ms=*/5 + 6 * round);
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(6 * round));
+    const Answer stays =
+        Generate(*served.stub, AskImages({file}, "What is this?"));
+    EXPECT_TRUE(stays.status.ok()) << stays.status.error_message();
+    EXPECT_EQ(stays.ids(), alone.ids());
+    gives_up.get();
+  }
 }
 
 TEST(VisionTest, LostActor_IsStartedAgain) {

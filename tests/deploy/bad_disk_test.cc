@@ -25,10 +25,11 @@ class BadDiskTest : public testing::Test {
  protected:
   BadDiskTest()
       : control_(testing::TempDir() + "/bad_disk"),
-        server_({{"LD_PRELOAD", std::filesystem::absolute(
-                                    "tests/support/libbad_disk.so")},
+        server_({{"LD_PRELOAD",
+                  std::filesystem::absolute("tests/support/libbad_disk.so")},
                  {"BAD_DISK", control_}}) {
     Disk("");
+    std::filesystem::remove(control_ + ".hangs");  // of an earlier test
     // Its rows, and those of its answer, are in the cache from here on.
     EXPECT_EQ(Ask(kCached).out, "chien\n");
   }
@@ -71,6 +72,21 @@ TEST_F(BadDiskTest, Hanging_HoldsUpOnlyWhoNeedsIt) {
   EXPECT_EQ(Ask(kCached).out, "chien\n");
   Disk("");
   EXPECT_EQ(waiting.Wait(), 0) << waiting.err();
+  EXPECT_EQ(waiting.out(), kAboutTheRocket);
+}
+
+TEST_F(BadDiskTest, HangingUnderAnAnswer_HoldsUpThatAnswerOnly) {
+  // The prompt's rows are in the cache, the answer's are not.
+  EXPECT_EQ(Lapidary({"run", server_.flag(), "--max-tokens=1", kOther}).code,
+            0);
+  Disk("hang");
+  Program waiting({kLapidary, "run", server_.flag(), kOther});
+  while (!std::filesystem::exists(control_ + ".hangs")) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(Ask(kCached).out, "chien\n");
+  Disk("");
+  EXPECT_EQ(waiting.Wait(), 0) << waiting.err();  // it was not given up
   EXPECT_EQ(waiting.out(), kAboutTheRocket);
 }
 

@@ -1,4 +1,5 @@
 // The commands as a shell script sees them: forms, exit codes, messages.
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -151,6 +152,13 @@ TEST(Inspect, CheckpointAndPackedModel_HaveTheSameParameters) {
   const Outcome table = Lapidary({"inspect", Nano()});
   EXPECT_EQ(table.code, 0);
   EXPECT_THAT(table.out, HasSubstr("of layer 4"));
+  EXPECT_THAT(table.out, HasSubstr("vision tower, matrices f32"));
+  EXPECT_THAT(table.out, HasSubstr("audio tower, matrices f32"));
+  for (const std::string tower : {"vision", "audio"}) {
+    EXPECT_EQ(
+        packed["bytes"][tower + " tower, matrices f32"],
+        std::filesystem::file_size(Nano() + "/weights/" + tower + ".bin"));
+  }
 }
 
 TEST(Bench, Json_HasARowForEveryMeasure) {
@@ -281,6 +289,11 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"synth", "out"}, 2, {"--shape"}},
       {{"synth", "--shape=e3b", "out"}, 2, {"e2b", "e4b"}},
       {{"status", "localhost"}, 2, {"--server"}},
+      {{"status", "--server=7421"}, 2, {"--server=7421", "HOST:PORT"}},
+      {{"status", "--server=127.0.0.1:1"}, 1, {"127.0.0.1:1", "after 2 s"}},
+      {{"listen", nano, "-", "--rate=8000"}, 2, {"--rate", "--raw=s16"}},
+      {{"listen", nano, "-", "--channels=2"}, 2, {"--channels", "--raw=s16"}},
+      {{"listen", nano, "-", "--silence-ms=500"}, 2, {"--turns"}},
   };
   for (const BadInput& each : cases) {
     const Outcome outcome = Lapidary(each.args);

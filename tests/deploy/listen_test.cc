@@ -72,6 +72,20 @@ TEST(Listen, Server_IsAskedWithATimeLine) {
   EXPECT_THAT(status.out, HasSubstr("0 live sounds"));
 }
 
+TEST(Listen, WhoHearsNothing_NamesTheFlag) {
+  const Server deaf({}, {"--audio=off", "--vision=off"});
+  const Outcome asked = Lapidary({"listen", deaf.flag(), kCandle});
+  EXPECT_NE(asked.code, 0);
+  EXPECT_THAT(asked.err, HasSubstr("with --audio=off"));
+  EXPECT_THAT(asked.err, HasSubstr("start it with --audio=lazy"));
+  const Outcome shown = Lapidary({"run", deaf.flag(), "What?",
+                                  "--image=tests/goldens/nano/media/owl.png"});
+  EXPECT_THAT(shown.err, HasSubstr("start it with --vision=lazy"));
+  const Outcome here =
+      Lapidary({"listen", Nano(), kCandle, "--audio-tower=off"});
+  EXPECT_THAT(here.err, HasSubstr("start it with --audio-tower=lazy"));
+}
+
 TEST(Listen, WhatIsNoSound_IsNamed) {
   const Outcome input = Lapidary({"listen", Nano(), "-"}, "not a sound at all");
   EXPECT_EQ(input.code, 1);

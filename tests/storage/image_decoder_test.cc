@@ -215,6 +215,29 @@ TEST(ImageDecoder, JpegOfManyScans_IsAnError) {
   ExpectInvalid(Decoding(jpeg), {"JPEG", "more than 100 scans"});
 }
 
+TEST(ImageDecoder, Unwanted_StopsAtTheNextRow) {
+  for (const char* name : {"png_rgb8.png", "png_adam7_rgb8.png", "jpg_420.jpg",
+                           "jpg_progressive.jpg", "gif_in_rows.gif"}) {
+    const std::string file = ImageFile(name);
+    int asked = 0;
+    const auto whole = DecodeImage(file, ImageLimits(), [&asked] {
+      ++asked;
+      return false;
+    });
+    ASSERT_TRUE(whole.ok()) << name << whole.status();
+    EXPECT_EQ(whole->rgb, DecodeImage(file, ImageLimits())->rgb) << name;
+    const int all = asked;
+    EXPECT_GE(all, whole->height / 16) << name;
+    for (const int last : {1, 2, all / 2, all}) {
+      asked = 0;
+      const auto stopped = DecodeImage(
+          file, ImageLimits(), [&asked, last] { return ++asked >= last; });
+      EXPECT_TRUE(absl::IsCancelled(stopped.status())) << name;
+      EXPECT_EQ(asked, last) << name;
+    }
+  }
+}
+
 TEST(ImageDecoder, OtherFiles_AreNamed) {
   const struct {
     std::string bytes;

@@ -315,6 +315,18 @@ TEST(PcmStream, Float_AsItIs) {
   EXPECT_EQ(sound->samples, frames);
 }
 
+TEST(PcmStream, ItsErrors_SpeakOfNoFile) {
+  const PcmFormat floats = {PcmFormat::Encoding::kF32, 16000, 1};
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  const std::string no_number(reinterpret_cast<const char*>(&bad), sizeof bad);
+  for (const std::string& bytes : {no_number, std::string("abc")}) {
+    const std::string error = ErrorOf(DecodePcm(bytes, floats, SoundLimits()));
+    EXPECT_THAT(error, HasSubstr("PCM sound"));
+    EXPECT_THAT(error, HasSubstr("the stream's samples"));
+    EXPECT_THAT(error, testing::Not(HasSubstr("file")));
+  }
+}
+
 TEST(PcmStream, HalfAFrame_TooLong_AndNoSamples_AreErrors) {
   const PcmFormat stereo = {PcmFormat::Encoding::kS16, 16000, 2};
   EXPECT_THAT(ErrorOf(DecodePcm("abc", stereo, SoundLimits())),

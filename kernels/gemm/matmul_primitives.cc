@@ -5,6 +5,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "kernels/gemm/amx_product.h"
 #include "kernels/scratch.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -81,6 +82,17 @@ struct MatMulPrimitive {
   }
 };
 
+// Whether bf16 panels are multiplied by our own kernel. What bounds oneDNN's
+// instruction sets bounds it too.
+bool UseAmxProduct() {
+  static const bool use = [] {
+    constexpr int kAmx = static_cast<int>(dnnl::cpu_isa::avx512_core_amx);
+    const int effective = static_cast<int>(dnnl::get_effective_cpu_isa());
+    return (effective & kAmx) == kAmx && AmxProductUsable();
+  }();
+  return use;
+}
+
 }  // namespace
 
 WeightForm FormOf(const WeightMatrix& w) {
@@ -114,6 +126,12 @@ MatMulPrimitives::~MatMulPrimitives() = default;
 
 void MatMulPrimitives::Execute(const MatMulShape& shape, const void* source,
                                const void* weights, float* target) {
+  if (shape.form == WeightForm::kPanelsBf16 && UseAmxProduct()) {
+    AmxMultiply({shape.rows, shape.columns, shape.k,
+                 static_cast<const std::byte*>(weights),
+                 static_cast<const uint16_t*>(source), target});
+    return;
+  }
   const MatMulPrimitive& p = impl_->Find(shape);
   memory x(p.source, impl_->engine, const_cast<void*>(source));
   memory m(p.weights, impl_->engine, const_cast<void*>(weights));

@@ -1,6 +1,7 @@
-// oneDNN's matrix product for one thread: primitives that know one thread
-// only, since oneDNN's OpenMP threads would spin beside ours. Made at the
-// first use of a shape and kept; so is memory.
+// The matrix product of f32 and bf16 weights for one thread: oneDNN primitives
+// that know one thread only, since oneDNN's OpenMP threads would spin beside
+// ours. Made at the first use of a shape and kept; so is memory. Where the CPU
+// has AMX, bf16 weights are multiplied by amx_product.h instead.
 #ifndef LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 #define LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 

@@ -8,7 +8,8 @@
 // results do not depend on the batch; f32 and bf16 by oneDNN, with a primitive
 // made once for each shape and class of batch sizes, because it falls back to
 // slow kernels when the batch size is left open; rows up to the class size are
-// computed and thrown away.
+// computed and thrown away. bf16 by our own kernel where the CPU has AMX
+// (amx_product.h), whose results do not depend on the batch either.
 #ifndef LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 #define LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 

@@ -9,12 +9,11 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <utility>
 
+#include "kernels/amx.h"
 #include "kernels/quant/activation_tile.h"
 #include "kernels/quant/product_avx512.h"
 #include "kernels/quant/product_kernels.h"
@@ -48,23 +47,13 @@ constexpr int64_t kPrefetchBytes = 8192;
 #define LAPIDARY_ACTIVATIONS 1
 #define LAPIDARY_WEIGHTS 2
 
-// Operand of ldtilecfg.
-struct TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-
-  explicit TileConfig(int tile_rows) {
-    for (const int tile :
-         {LAPIDARY_DOTS, LAPIDARY_ACTIVATIONS, LAPIDARY_WEIGHTS}) {
-      row_bytes[tile] = kStep;
-      rows[tile] = static_cast<uint8_t>(tile_rows);
-    }
-    rows[LAPIDARY_WEIGHTS] = kStep / 4;
-  }
-};
+AmxTileConfig ConfigFor(int tile_rows) {
+  AmxTileConfig config;
+  config.Set(LAPIDARY_DOTS, tile_rows, kStep);
+  config.Set(LAPIDARY_ACTIVATIONS, tile_rows, kStep);
+  config.Set(LAPIDARY_WEIGHTS, kStep / 4, kStep);
+  return config;
+}
 
 template <typename T>
 LAPIDARY_AMX_INLINE T Read(const std::byte* at) {
@@ -153,7 +142,7 @@ LAPIDARY_AMX_INLINE void MultiplyPanel(const TileProduct& p,
 
 template <DType kType, int kRows>
 LAPIDARY_AMX void MultiplyTile(const TileProduct& p) {
-  const TileConfig config(kRows);
+  const AmxTileConfig config = ConfigFor(kRows);
   // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
   asm volatile("ldtilecfg %0" : : "m"(config));
   const int64_t panel_bytes = QuantPanelSize(kType, p.records);
@@ -182,20 +171,13 @@ void Multiply(const TileProduct& p) {
       p, std::make_integer_sequence<int, kMaxTileRows - kUnitRows + 1>());
 }
 
-// Asks Linux for the registers' room in this process's signal frames and
-// context switches: without its leave the first use is SIGILL.
-bool AskForTiles() {
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
 
 const ProductKernels* AmxProductKernels() {
   static const ProductKernels* const kernels = []() -> const ProductKernels* {
     const ProductKernels* rows = Avx512VnniRowKernels();
-    if (rows == nullptr || !__builtin_cpu_supports("amx-tile") ||
-        !__builtin_cpu_supports("amx-int8") || !AskForTiles()) {
+    if (rows == nullptr || !AmxTilesUsable() ||
+        !__builtin_cpu_supports("amx-int8")) {
       return nullptr;
     }
     static const ProductKernels amx = {

@@ -10,10 +10,9 @@
 
 #include "kernels/amx.h"
 #include "kernels/gemm/panel_layout.h"
-#include "kernels/tensor.h"
 
 #define LAPIDARY_AMX \
-  __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl")))
+  __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512bf16")))
 #define LAPIDARY_AMX_INLINE LAPIDARY_AMX __attribute__((always_inline)) inline
 
 namespace lapidary::kernels {
@@ -151,24 +150,47 @@ LAPIDARY_AMX_INLINE void MultiplyBlock(const BlockRows& rows,
   }
 }
 
+// Writes a block's outputs as bf16.
+//   sums  [rows][kBlockColumns]
+LAPIDARY_AMX_INLINE void StoreRounded(const float* sums, int64_t rows,
+                                      int64_t columns, int64_t stride,
+                                      uint16_t* out) {
+  const auto mask = static_cast<__mmask32>((uint64_t{1} << columns) - 1);
+  for (int64_t r = 0; r < rows; ++r) {
+    const __m512bh rounded = _mm512_cvtne2ps_pbh(
+        _mm512_load_ps(sums + kColumns), _mm512_load_ps(sums));
+    _mm512_mask_storeu_epi16(out, mask, reinterpret_cast<__m512i>(rounded));
+    sums += kBlockColumns;
+    out += stride;
+  }
+}
+
 // Columns [column, column + kBlockColumns) of a block of rows, as far as there
 // are any.
+//   at  the block's first row in the target
 LAPIDARY_AMX void MultiplyColumns(const AmxProduct& p, const BlockRows& rows,
-                                  int64_t column, const std::byte* w,
-                                  float* out, Ahead* ahead) {
+                                  int64_t at, int64_t column,
+                                  const std::byte* w, Ahead* ahead) {
   const int64_t columns = std::min(kBlockColumns, p.n - column);
   alignas(64) float room[kBlockRows * kBlockColumns];
-  const bool whole = columns == kBlockColumns;
-  float* to = whole ? out + column : room;
-  const int64_t stride = (whole ? p.n : kBlockColumns) * 4;
+  const bool in_place = p.type == DType::kF32 && columns == kBlockColumns;
+  const int64_t place = at * p.n + column;
+  float* const wide = static_cast<float*>(p.target) + place;
+  float* const to = in_place ? wide : room;
+  const int64_t stride = (in_place ? p.n : kBlockColumns) * 4;
   if (rows.two()) {
     MultiplyBlock<true>(rows, w, to, stride, ahead);
   } else {
     MultiplyBlock<false>(rows, w, to, stride, ahead);
   }
-  if (whole) return;
+  if (in_place) return;
+  if (p.type == DType::kBf16) {
+    StoreRounded(room, rows.count, columns, p.n,
+                 static_cast<uint16_t*>(p.target) + place);
+    return;
+  }
   for (int64_t r = 0; r < rows.count; ++r) {
-    std::memcpy(out + r * p.n + column, room + r * kBlockColumns, columns * 4);
+    std::memcpy(wide + r * p.n, room + r * kBlockColumns, columns * 4);
   }
 }
 
@@ -176,7 +198,8 @@ LAPIDARY_AMX void MultiplyColumns(const AmxProduct& p, const BlockRows& rows,
 
 bool AmxProductUsable() {
   return AmxTilesUsable() && __builtin_cpu_supports("amx-bf16") &&
-         __builtin_cpu_supports("avx512bw");
+         __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512bf16");
 }
 
 LAPIDARY_AMX void AmxMultiply(const AmxProduct& p) {
@@ -194,11 +217,10 @@ LAPIDARY_AMX void AmxMultiply(const AmxProduct& p) {
     for (int64_t block = 0; block < blocks; ++block) {
       const BlockRows rows(p, block * kBlockRows);
       if (block == 0 || rows.count < kBlockRows) rows.Configure();
-      float* out = p.target + block * kBlockRows * p.n;
-      MultiplyColumns(p, rows, column, panel, out, &ahead);
-      if (column + kBlockColumns < p.n) {
-        MultiplyColumns(p, rows, column + kBlockColumns,
-                        panel + kBlockColumns * 4, out, &ahead);
+      const int64_t last = std::min(column + kPanelRows, p.n);
+      for (int64_t part = column; part < last; part += kBlockColumns) {
+        MultiplyColumns(p, rows, block * kBlockRows, part,
+                        panel + (part - column) * 4, &ahead);
       }
     }
   }

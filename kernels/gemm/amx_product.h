@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/tensor.h"
+
 namespace lapidary::kernels {
 
 // Whether this CPU and Linux allow it.
@@ -21,7 +23,8 @@ struct AmxProduct {
   int64_t n = 0, k = 0;
   const std::byte* panels = nullptr;  // [n][k] as panel_layout.h has bf16
   const uint16_t* source = nullptr;   // [rows][k] bf16; nothing beyond is read
-  float* target = nullptr;            // [rows][n]; may not alias the source
+  void* target = nullptr;             // [rows][n]; may not alias the source
+  DType type = DType::kF32;  // of the target; kBf16 rounds to nearest even
 };
 
 // Each output is one sum over k in f32: pairs in ascending order, as the unit

@@ -26,6 +26,7 @@ struct MatMulShape {
   int64_t rows = 0, columns = 0, k = 0;
   int64_t stride = 0;  // between rows of plain weights [k][columns]
   WeightForm form = WeightForm::kPanelsF32;
+  DType target = DType::kF32;  // or SourceType(form)
 };
 
 // Used by one thread at a time.
@@ -38,18 +39,24 @@ class MatMulPrimitives {
 
   //   source   [rows][k] of SourceType(form)
   //   weights  [columns][k] as panels, or [k][columns] plain
-  //   target   [rows][columns]; may not alias source
+  //   target   [rows][columns] of shape.target; may not alias source
   void Execute(const MatMulShape& shape, const void* source,
-               const void* weights, float* target);
+               const void* weights, void* target);
 
   // target[r] = W source[r], all of W.
   //   source  [rows][w.k()] of SourceType(FormOf(w))
   void Multiply(const WeightMatrix& w, int64_t rows, const void* source,
                 float* target);
+  // The same as the inputs of another product: of SourceType(FormOf(w)).
+  void MultiplyAsSource(const WeightMatrix& w, int64_t rows, const void* source,
+                        void* target);
 
   size_t bytes() const;
 
  private:
+  void MultiplyAs(DType type, const WeightMatrix& w, int64_t rows,
+                  const void* source, void* target);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -113,8 +113,8 @@ void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
 void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
                GemmContext* context);
 
-// Says that MatMulAll by these matrices, with few rows, comes next: idle threads
-// meanwhile read where they will begin. Does nothing for f32 and bf16.
+// Says that MatMulAll by these matrices, with few rows, comes next: idle
+// threads meanwhile read where they will begin. Does nothing for f32 and bf16.
 void ExpectMatMulAll(absl::Span<const WeightMatrix* const> weights);
 
 // Multiplies a small matrix per dtype and compares with a plain loop (f32,

@@ -116,6 +116,20 @@ TEST_F(AmxProductTest, RowInABatch_EqualsTheRowAlone) {
   }
 }
 
+TEST_F(AmxProductTest, Rounded_IsTheSameToNearestEven) {
+  for (const int64_t n : {1, 31, 32, 64, 97}) {
+    Make(50, n, 70);
+    const auto exact = Multiply(0, 50);
+    std::vector<uint16_t> rounded(50 * n + 1, 7);
+    AmxMultiply({50, n, 70, panels_->data(), inputs_.data(), rounded.data(),
+                 DType::kBf16});
+    for (int64_t i = 0; i < 50 * n; ++i) {
+      ASSERT_EQ(rounded[i], FloatToBf16(exact[i])) << n << " " << i;
+    }
+    EXPECT_EQ(rounded.back(), 7) << "written behind the outputs";
+  }
+}
+
 TEST_F(AmxProductTest, NoRows_IsNoWork) {
   Make(1, 70, 50);
   Multiply(0, 0);

@@ -83,17 +83,6 @@ struct MatMulPrimitive {
   }
 };
 
-// Whether bf16 panels are multiplied by our own kernel. What bounds oneDNN's
-// instruction sets bounds it too.
-bool UseAmxProduct() {
-  static const bool use = [] {
-    constexpr int kAmx = static_cast<int>(dnnl::cpu_isa::avx512_core_amx);
-    const int effective = static_cast<int>(dnnl::get_effective_cpu_isa());
-    return (effective & kAmx) == kAmx && AmxProductUsable();
-  }();
-  return use;
-}
-
 }  // namespace
 
 WeightForm FormOf(const WeightMatrix& w) {
@@ -104,6 +93,16 @@ WeightForm FormOf(const WeightMatrix& w) {
 
 DType SourceType(WeightForm form) {
   return form == WeightForm::kPanelsBf16 ? DType::kBf16 : DType::kF32;
+}
+
+bool UsesAmxProduct(WeightForm form) {
+  // What bounds oneDNN's instruction sets bounds our own kernel too.
+  static const bool usable = [] {
+    constexpr int kAmx = static_cast<int>(dnnl::cpu_isa::avx512_core_amx);
+    const int effective = static_cast<int>(dnnl::get_effective_cpu_isa());
+    return (effective & kAmx) == kAmx && AmxProductUsable();
+  }();
+  return form == WeightForm::kPanelsBf16 && usable;
 }
 
 struct MatMulPrimitives::Impl {
@@ -127,7 +126,7 @@ MatMulPrimitives::~MatMulPrimitives() = default;
 
 void MatMulPrimitives::Execute(const MatMulShape& shape, const void* source,
                                const void* weights, void* target) {
-  if (shape.form == WeightForm::kPanelsBf16 && UseAmxProduct()) {
+  if (UsesAmxProduct(shape.form)) {
     AmxMultiply({shape.rows, shape.columns, shape.k,
                  static_cast<const std::byte*>(weights),
                  static_cast<const uint16_t*>(source), target, shape.target});

@@ -22,6 +22,10 @@ WeightForm FormOf(const WeightMatrix& w);
 // Of the inputs that weights of this form are multiplied by.
 DType SourceType(WeightForm form);
 
+// Whether weights of this form are multiplied by amx_product.h: any number of
+// rows is as good as another, and a row is the same in any.
+bool UsesAmxProduct(WeightForm form);
+
 struct MatMulShape {
   int64_t rows = 0, columns = 0, k = 0;
   int64_t stride = 0;  // between rows of plain weights [k][columns]

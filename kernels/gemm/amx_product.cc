@@ -89,16 +89,20 @@ struct BlockRows {
   }
 };
 
-// Asks for memory bit by bit.
+// Asks for memory bit by bit: for every other line, since the CPU fetches pairs
+// into its second cache. (Asking for all of them takes the tower a twentieth
+// longer, and asking for none a quarter. Emerald Rapids.)
 struct Ahead {
+  static constexpr int64_t kPairOfLines = 128;
+
   const std::byte* at = nullptr;
-  int64_t lines = 0;  // of each step
+  int64_t pairs = 0;  // of each step
 
   LAPIDARY_AMX_INLINE void Step() {
-    for (int64_t i = 0; i < lines; ++i) {
-      _mm_prefetch(at + i * 64, _MM_HINT_T1);
+    for (int64_t i = 0; i < pairs; ++i) {
+      _mm_prefetch(at + i * kPairOfLines, _MM_HINT_T1);
     }
-    at += lines * 64;
+    at += pairs * kPairOfLines;
   }
 };
 
@@ -212,7 +216,8 @@ LAPIDARY_AMX void AmxMultiply(const AmxProduct& p) {
     const std::byte* panel = p.panels + column / kPanelRows * panel_bytes;
     Ahead ahead{panel + panel_bytes, 0};
     if (column + kPanelRows < p.n) {
-      ahead.lines = (panel_bytes / 64 + steps - 1) / steps;
+      const int64_t pairs = panel_bytes / Ahead::kPairOfLines;
+      ahead.pairs = (pairs + steps - 1) / steps;
     }
     for (int64_t block = 0; block < blocks; ++block) {
       const BlockRows rows(p, block * kBlockRows);

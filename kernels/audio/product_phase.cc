@@ -32,7 +32,7 @@ constexpr int64_t kLongSum = 2048;
 // The AMX product is good for any number of rows, in blocks of 32, as long as a
 // core's second cache holds them.
 constexpr int64_t kAmxRowStep = 32;
-constexpr int64_t kAmxRowBytes = 1 << 20;
+constexpr int64_t kAmxRowBytes = 3 << 19;
 constexpr int64_t kFewestAmxRows = 64;
 
 int64_t RoundUp(int64_t rows, int64_t step) {

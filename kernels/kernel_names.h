@@ -13,7 +13,8 @@ struct KernelNames {
   std::string integer_products;
   // Attention, norms, activations: Highway's name of its target, e.g. "AVX2".
   std::string vectors;
-  // oneDNN, for products with f32 and bf16 weights, e.g. "AVX-512 BF16".
+  // oneDNN, for products with f32 and bf16 weights, e.g. "AVX-512 BF16"; with
+  // "AMX", those with bf16 weights are our own (gemm/amx_product.h).
   // DNNL_MAX_CPU_ISA bounds it.
   std::string float_products;
 

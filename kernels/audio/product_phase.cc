@@ -17,7 +17,7 @@ constexpr int64_t kMostRows = 256;
 constexpr int64_t kColumns = 4 * kPanelRows;
 static_assert(kColumns % kQuantRecordDepth == 0, "what ProductRows::Put wants");
 
-// oneDNN computes rows up to a class of sizes, which are thrown away.
+// Rows up to a class of sizes are computed and thrown away.
 constexpr int64_t kSpareRows = 16;
 
 // oneDNN 2.6 chooses a bf16 kernel by the number of rows: below 16 it may leave
@@ -28,6 +28,12 @@ constexpr int64_t kSpareRows = 16;
 constexpr int64_t kBf16RowStep = 16;
 constexpr int64_t kMostRowsOfLongSums = 48;
 constexpr int64_t kLongSum = 2048;
+
+// The AMX product is good for any number of rows, in blocks of 32, as long as a
+// core's second cache holds them.
+constexpr int64_t kAmxRowStep = 32;
+constexpr int64_t kAmxRowBytes = 3 << 19;
+constexpr int64_t kFewestAmxRows = 64;
 
 int64_t RoundUp(int64_t rows, int64_t step) {
   return (rows + step - 1) / step * step;
@@ -45,13 +51,28 @@ int64_t RowClass(const WeightMatrix& w, int64_t rows) {
   return RoundUp(rows, step);
 }
 
-RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
-  const bool long_sums = !IsQuantized(w.dtype()) &&
+bool ByAmx(const WeightMatrix& w) {
+  return !IsQuantized(w.dtype()) && UsesAmxProduct(FormOf(w));
+}
+
+// Rows that are multiplied together, at most.
+int64_t MostRows(const WeightMatrix& w) {
+  if (ByAmx(w)) {
+    const int64_t most = kAmxRowBytes / (w.k() * 2) / kAmxRowStep * kAmxRowStep;
+    return std::clamp(most, kFewestAmxRows, kMostRows);
+  }
+  const bool long_sums = w.dtype() == DType::kBf16 &&
                          FormOf(w) == WeightForm::kPanelsBf16 &&
                          w.k() >= kLongSum;
-  const int64_t most = long_sums ? kMostRowsOfLongSums : kMostRows;
+  return long_sums ? kMostRowsOfLongSums : kMostRows;
+}
+
+RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
+  const int64_t most = MostRows(w);
   const int64_t tiles = std::max<int64_t>(1, (rows + most - 1) / most);
-  return {rows, std::max<int64_t>(1, RowClass(w, (rows + tiles - 1) / tiles))};
+  const int64_t each = (rows + tiles - 1) / tiles;
+  return {rows, std::max<int64_t>(1, ByAmx(w) ? RoundUp(each, kAmxRowStep)
+                                              : RowClass(w, each))};
 }
 
 DType InputType(const WeightMatrix& w) {
@@ -119,8 +140,9 @@ float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
   }
   const WeightForm form = FormOf(w);
   const bool plain = form == WeightForm::kPlainF32;
-  const MatMulShape shape{RowClass(w, rows.count), count, k_, plain ? w.n() : 0,
-                          form};
+  const int64_t computed =
+      UsesAmxProduct(form) ? rows.count : RowClass(w, rows.count);
+  const MatMulShape shape{computed, count, k_, plain ? w.n() : 0, form};
   auto* out = room->Room<float>(shape.rows * count);
   lane->products.Execute(
       shape, memory_ + rows.first * k_ * SizeOf(type_),

@@ -1,4 +1,4 @@
-// y = W x for f32 and bf16 weights, by oneDNN.
+// y = W x for f32 and bf16 weights, by oneDNN or AMX.
 //
 // Each compute thread multiplies by its own columns of every matrix with a
 // primitive of its own that knows one thread only: oneDNN's OpenMP threads

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "kernels/gemm/amx_product.h"
 #include "kernels/scratch.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -13,21 +14,21 @@ namespace {
 
 using dnnl::memory;
 
-memory::data_type ElementType(WeightForm form) {
-  return form == WeightForm::kPanelsBf16 ? memory::data_type::bf16
-                                         : memory::data_type::f32;
+memory::data_type ElementType(DType type) {
+  return type == DType::kBf16 ? memory::data_type::bf16
+                              : memory::data_type::f32;
 }
 
 struct SameShape {
   bool operator()(const MatMulShape& a, const MatMulShape& b) const {
-    return std::tie(a.rows, a.columns, a.k, a.stride, a.form) ==
-           std::tie(b.rows, b.columns, b.k, b.stride, b.form);
+    return std::tie(a.rows, a.columns, a.k, a.stride, a.form, a.target) ==
+           std::tie(b.rows, b.columns, b.k, b.stride, b.form, b.target);
   }
 };
 
 struct ShapeHash {
   size_t operator()(const MatMulShape& s) const {
-    size_t h = static_cast<size_t>(s.form);
+    size_t h = static_cast<size_t>(s.form) * 16 + static_cast<size_t>(s.target);
     for (int64_t v : {s.rows, s.columns, s.k, s.stride}) {
       h = h * 0x9E3779B97F4A7C15u + v;
     }
@@ -70,11 +71,12 @@ struct MatMulPrimitive {
   dnnl::matmul primitive;
 
   MatMulPrimitive(const dnnl::engine& engine, const MatMulShape& shape) {
-    source = memory::desc({shape.rows, shape.k}, ElementType(shape.form),
-                          memory::format_tag::ab);
+    source =
+        memory::desc({shape.rows, shape.k}, ElementType(SourceType(shape.form)),
+                     memory::format_tag::ab);
     weights = WeightsOf(shape);
-    target = memory::desc({shape.rows, shape.columns}, memory::data_type::f32,
-                          memory::format_tag::ab);
+    target = memory::desc({shape.rows, shape.columns},
+                          ElementType(shape.target), memory::format_tag::ab);
     const auto description = Describe(engine, source, weights, target);
     scratchpad = description.scratchpad_desc();
     primitive = dnnl::matmul(description);
@@ -91,6 +93,16 @@ WeightForm FormOf(const WeightMatrix& w) {
 
 DType SourceType(WeightForm form) {
   return form == WeightForm::kPanelsBf16 ? DType::kBf16 : DType::kF32;
+}
+
+bool UsesAmxProduct(WeightForm form) {
+  // What bounds oneDNN's instruction sets bounds our own kernel too.
+  static const bool usable = [] {
+    constexpr int kAmx = static_cast<int>(dnnl::cpu_isa::avx512_core_amx);
+    const int effective = static_cast<int>(dnnl::get_effective_cpu_isa());
+    return (effective & kAmx) == kAmx && AmxProductUsable();
+  }();
+  return form == WeightForm::kPanelsBf16 && usable;
 }
 
 struct MatMulPrimitives::Impl {
@@ -113,7 +125,13 @@ MatMulPrimitives::MatMulPrimitives() : impl_(std::make_unique<Impl>()) {}
 MatMulPrimitives::~MatMulPrimitives() = default;
 
 void MatMulPrimitives::Execute(const MatMulShape& shape, const void* source,
-                               const void* weights, float* target) {
+                               const void* weights, void* target) {
+  if (UsesAmxProduct(shape.form)) {
+    AmxMultiply({shape.rows, shape.columns, shape.k,
+                 static_cast<const std::byte*>(weights),
+                 static_cast<const uint16_t*>(source), target, shape.target});
+    return;
+  }
   const MatMulPrimitive& p = impl_->Find(shape);
   memory x(p.source, impl_->engine, const_cast<void*>(source));
   memory m(p.weights, impl_->engine, const_cast<void*>(weights));
@@ -126,13 +144,24 @@ void MatMulPrimitives::Execute(const MatMulShape& shape, const void* source,
                                       {DNNL_ARG_SCRATCHPAD, s}});
 }
 
-void MatMulPrimitives::Multiply(const WeightMatrix& w, int64_t rows,
-                                const void* source, float* target) {
+void MatMulPrimitives::MultiplyAs(DType type, const WeightMatrix& w,
+                                  int64_t rows, const void* source,
+                                  void* target) {
   const WeightForm form = FormOf(w);
   const bool plain = form == WeightForm::kPlainF32;
   const void* weights = plain ? w.plain() : w.data();
-  Execute({rows, w.n(), w.k(), plain ? w.n() : 0, form}, source, weights,
+  Execute({rows, w.n(), w.k(), plain ? w.n() : 0, form, type}, source, weights,
           target);
+}
+
+void MatMulPrimitives::Multiply(const WeightMatrix& w, int64_t rows,
+                                const void* source, float* target) {
+  MultiplyAs(DType::kF32, w, rows, source, target);
+}
+
+void MatMulPrimitives::MultiplyAsSource(const WeightMatrix& w, int64_t rows,
+                                        const void* source, void* target) {
+  MultiplyAs(SourceType(FormOf(w)), w, rows, source, target);
 }
 
 size_t MatMulPrimitives::bytes() const { return impl_->scratchpad.bytes(); }

@@ -1,6 +1,7 @@
-// oneDNN's matrix product for one thread: primitives that know one thread
-// only, since oneDNN's OpenMP threads would spin beside ours. Made at the
-// first use of a shape and kept; so is memory.
+// The matrix product of f32 and bf16 weights for one thread: oneDNN primitives
+// that know one thread only, since oneDNN's OpenMP threads would spin beside
+// ours. Made at the first use of a shape and kept; so is memory. Where the CPU
+// has AMX, bf16 weights are multiplied by amx_product.h instead.
 #ifndef LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 #define LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 
@@ -21,10 +22,15 @@ WeightForm FormOf(const WeightMatrix& w);
 // Of the inputs that weights of this form are multiplied by.
 DType SourceType(WeightForm form);
 
+// Whether weights of this form are multiplied by amx_product.h: any number of
+// rows is as good as another, and a row is the same in any.
+bool UsesAmxProduct(WeightForm form);
+
 struct MatMulShape {
   int64_t rows = 0, columns = 0, k = 0;
   int64_t stride = 0;  // between rows of plain weights [k][columns]
   WeightForm form = WeightForm::kPanelsF32;
+  DType target = DType::kF32;  // or SourceType(form)
 };
 
 // Used by one thread at a time.
@@ -37,18 +43,24 @@ class MatMulPrimitives {
 
   //   source   [rows][k] of SourceType(form)
   //   weights  [columns][k] as panels, or [k][columns] plain
-  //   target   [rows][columns]; may not alias source
+  //   target   [rows][columns] of shape.target; may not alias source
   void Execute(const MatMulShape& shape, const void* source,
-               const void* weights, float* target);
+               const void* weights, void* target);
 
   // target[r] = W source[r], all of W.
   //   source  [rows][w.k()] of SourceType(FormOf(w))
   void Multiply(const WeightMatrix& w, int64_t rows, const void* source,
                 float* target);
+  // The same as the inputs of another product: of SourceType(FormOf(w)).
+  void MultiplyAsSource(const WeightMatrix& w, int64_t rows, const void* source,
+                        void* target);
 
   size_t bytes() const;
 
  private:
+  void MultiplyAs(DType type, const WeightMatrix& w, int64_t rows,
+                  const void* source, void* target);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

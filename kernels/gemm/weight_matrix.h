@@ -8,7 +8,8 @@
 // results do not depend on the batch; f32 and bf16 by oneDNN, with a primitive
 // made once for each shape and class of batch sizes, because it falls back to
 // slow kernels when the batch size is left open; rows up to the class size are
-// computed and thrown away.
+// computed and thrown away. bf16 by our own kernel where the CPU has AMX
+// (amx_product.h), whose results do not depend on the batch either.
 #ifndef LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 #define LAPIDARY_KERNELS_GEMM_WEIGHT_MATRIX_H_
 
@@ -112,8 +113,8 @@ void MatMul(const WeightMatrix& w, ConstMatrixView inputs, MatrixView outputs,
 void MatMulAll(ConstMatrixView inputs, absl::Span<const Product> products,
                GemmContext* context);
 
-// Says that MatMulAll by these matrices, with few rows, comes next: idle threads
-// meanwhile read where they will begin. Does nothing for f32 and bf16.
+// Says that MatMulAll by these matrices, with few rows, comes next: idle
+// threads meanwhile read where they will begin. Does nothing for f32 and bf16.
 void ExpectMatMulAll(absl::Span<const WeightMatrix* const> weights);
 
 // Multiplies a small matrix per dtype and compares with a plain loop (f32,

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/amx.h"
 #include "kernels/quant/activation_tile.h"
 #include "kernels/quant/decode_avx512.h"
 #include "kernels/quant/quant_layout.h"
@@ -46,25 +47,12 @@ inline constexpr int64_t kRecordsAhead = 2;
 #define LAPIDARY_WEIGHTS_0 4
 #define LAPIDARY_WEIGHTS_1 5
 
-// Operand of ldtilecfg.
-struct TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-
-  explicit TileConfig(int64_t tile_rows) {
-    for (int tile = LAPIDARY_DOTS_0; tile <= LAPIDARY_WEIGHTS_1; ++tile) {
-      row_bytes[tile] = kStep;
-      rows[tile] = tile < LAPIDARY_WEIGHTS_0 ? static_cast<uint8_t>(tile_rows)
-                                             : kStep / 4;
-    }
-  }
-};
-
+// Configures the registers for tiles of so many rows.
 LAPIDARY_AMX_INLINE void LoadConfig(int64_t tile_rows) {
-  const TileConfig config(tile_rows);
+  AmxTileConfig config;
+  for (int tile = LAPIDARY_DOTS_0; tile <= LAPIDARY_WEIGHTS_1; ++tile) {
+    config.Set(tile, tile < LAPIDARY_WEIGHTS_0 ? tile_rows : kStep / 4, kStep);
+  }
   // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
   asm volatile("ldtilecfg %0" : : "m"(config));
 }

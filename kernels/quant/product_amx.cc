@@ -2,12 +2,10 @@
 // product_amx_tiles.cc.
 #include "kernels/quant/product_amx.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
+#include "kernels/amx.h"
 #include "kernels/quant/activation_tile.h"
 #include "kernels/quant/amx_unit.h"
 #include "kernels/quant/product_avx512.h"
@@ -66,21 +64,14 @@ void Multiply(const TileProduct& p) {
       p, std::make_integer_sequence<int, kMaxTileRows - kUnitRows + 1>());
 }
 
-// Asks Linux for the registers' room in this process's signal frames and
-// context switches: without its leave the first use is SIGILL.
-bool AskForTiles() {
-  constexpr int kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
 }  // namespace amx
 
 const ProductKernels* AmxProductKernels() {
   static const ProductKernels* const kernels = []() -> const ProductKernels* {
     const ProductKernels* rows = Avx512VnniRowKernels();
-    if (rows == nullptr || !__builtin_cpu_supports("amx-tile") ||
-        !__builtin_cpu_supports("amx-int8") || !amx::AskForTiles()) {
+    if (rows == nullptr || !__builtin_cpu_supports("amx-int8") ||
+        !AmxTilesUsable()) {
       return nullptr;
     }
     static const ProductKernels amx = {"AMX int8",

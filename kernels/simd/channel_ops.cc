@@ -1,6 +1,7 @@
 #include "kernels/simd/channel_ops.h"
 
 #include <cmath>
+#include <type_traits>
 
 // Highway compiles this file once for each instruction set; the order counts.
 // clang-format off
@@ -10,6 +11,7 @@
 #include "hwy/highway.h"
 #include "kernels/simd/for_each_vector-inl.h"
 #include "kernels/simd/sigmoid-inl.h"
+#include "kernels/simd/typed_rows-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -21,13 +23,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 using F = hn::ScalableTag<float>;
 using One = hn::CappedTag<float, 1>;
 
-float SumOfSquares(const float* x, int64_t n) {
+template <class T>
+float SumOfSquares(const T* x, int64_t n) {
   const F d;
+  const One one;
   const int64_t lanes = hn::Lanes(d);
   auto s0 = hn::Zero(d), s1 = hn::Zero(d), s2 = hn::Zero(d), s3 = hn::Zero(d);
   int64_t i = 0;
   const auto add = [&](int64_t at, auto sum) {
-    const auto v = hn::LoadU(d, x + at);
+    const auto v = LoadAs(d, x + at);
     return hn::MulAdd(v, v, sum);
   };
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
@@ -39,47 +43,50 @@ float SumOfSquares(const float* x, int64_t n) {
   for (; i + lanes <= n; i += lanes) s0 = add(i, s0);
   float sum =
       hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
-  for (; i < n; ++i) sum += x[i] * x[i];
+  for (; i < n; ++i) {
+    const float v = hn::GetLane(LoadAs(one, x + i));
+    sum += v * v;
+  }
   return sum;
 }
 
-float InverseRms(const float* x, int64_t n, float eps) {
+template <class T>
+float InverseRms(const T* x, int64_t n, float eps) {
   return 1.0f / std::sqrt(SumOfSquares(x, n) / static_cast<float>(n) + eps);
 }
 
 // x/2 (1 + tanh(u)) with u = sqrt(2/π)(x + 0.044715 x³), which is
 // x / (1 + exp(-2u)).
-template <class D, class V>
+template <class T, class D, class V>
 HWY_INLINE V GeluTanh(D d, V x) {
   const auto minus_two_root = hn::Set(d, -1.5957691216057308f);
   const auto cube = hn::Mul(hn::Mul(x, x), x);
   const auto exponent =
       hn::Mul(minus_two_root, hn::MulAdd(hn::Set(d, 0.044715f), cube, x));
   // x / exp(80) is 0 in f32.
-  const auto e = Exp(d, hn::Min(exponent, hn::Set(d, 80.0f)));
-  return hn::Mul(x, Reciprocal(d, hn::Add(hn::Set(d, 1.0f), e)));
+  const auto e = Exp<T>(d, hn::Min(exponent, hn::Set(d, 80.0f)));
+  return hn::Mul(x, Reciprocal<T>(d, hn::Add(hn::Set(d, 1.0f), e)));
 }
 
-template <Activation kActivation, class T>
-void NormRowsOf(const float* x, int64_t rows, int64_t n, const float* weight,
+template <Activation kActivation, class From, class T>
+void NormRowsOf(const From* x, int64_t rows, int64_t n, const float* weight,
                 float eps, T* out) {
   for (int64_t r = 0; r < rows; ++r) {
-    const float* in = x + r * n;
-    T* to = out + r * n;
+    const From* in = x + r * n;
     const float inverse = InverseRms(in, n, eps);
-    ForEachVector(n, [&](auto d, int64_t i) {
-      auto v = hn::Mul(hn::LoadU(d, in + i), hn::Set(d, inverse));
+    MapRow(n, out + r * n, [&](auto d, int64_t i) {
+      auto v = hn::Mul(LoadAs(d, in + i), hn::Set(d, inverse));
       if (weight != nullptr) v = hn::Mul(v, hn::LoadU(d, weight + i));
-      if (kActivation == Activation::kGeluTanh) v = GeluTanh(d, v);
-      if (kActivation == Activation::kSilu) v = TimesSigmoid(d, v, v);
-      StoreAs(d, v, to + i);
+      if (kActivation == Activation::kGeluTanh) v = GeluTanh<T>(d, v);
+      if (kActivation == Activation::kSilu) v = TimesSigmoid<T>(d, v, v);
+      return v;
     });
   }
 }
 
-template <class T>
-void NormRowsTo(const float* x, int64_t rows, int64_t n,
-                const ChannelNorm& norm, T* out) {
+template <class From, class T>
+void NormRowsTo(const From* x, int64_t rows, int64_t n, const ChannelNorm& norm,
+                T* out) {
   switch (norm.activation) {
     case Activation::kNone:
       return NormRowsOf<Activation::kNone>(x, rows, n, norm.weight, norm.eps,
@@ -93,12 +100,22 @@ void NormRowsTo(const float* x, int64_t rows, int64_t n,
   }
 }
 
-void NormRowsTarget(const float* x, int64_t rows, int64_t n,
-                    const ChannelNorm& norm, DType type, void* out) {
+template <class From>
+void NormRowsFrom(const From* x, int64_t rows, int64_t n,
+                  const ChannelNorm& norm, DType type, void* out) {
   if (type == DType::kBf16) {
     NormRowsTo(x, rows, n, norm, static_cast<uint16_t*>(out));
   } else {
     NormRowsTo(x, rows, n, norm, static_cast<float*>(out));
+  }
+}
+
+void NormTypedRowsTarget(DType from, const void* x, int64_t rows, int64_t n,
+                         const ChannelNorm& norm, DType type, void* out) {
+  if (from == DType::kBf16) {
+    NormRowsFrom(static_cast<const uint16_t*>(x), rows, n, norm, type, out);
+  } else {
+    NormRowsFrom(static_cast<const float*>(x), rows, n, norm, type, out);
   }
 }
 
@@ -141,13 +158,11 @@ void ScaleRowsAddTarget(const float* x, int64_t rows, int64_t n,
 
 void ConvertTarget(const float* x, int64_t count, DType type, void* out) {
   if (type == DType::kBf16) {
-    ForEachVector(count, [&](auto d, int64_t i) {
-      StoreAs(d, hn::LoadU(d, x + i), static_cast<uint16_t*>(out) + i);
-    });
+    MapRow(count, static_cast<uint16_t*>(out),
+           [&](auto d, int64_t i) { return hn::LoadU(d, x + i); });
   } else if (x != out) {
-    ForEachVector(count, [&](auto d, int64_t i) {
-      StoreAs(d, hn::LoadU(d, x + i), static_cast<float*>(out) + i);
-    });
+    MapRow(count, static_cast<float*>(out),
+           [&](auto d, int64_t i) { return hn::LoadU(d, x + i); });
   }
 }
 
@@ -169,21 +184,19 @@ void ExpRowsOf(const float* x, int64_t rows, int64_t n, float scale, T* out,
     for (; i < n; ++i) top = std::fmax(top, in[i]);
     const float offset = -top * scale;
     auto sum = hn::Zero(d);
-    i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      const auto e = Exp(d, hn::MulAdd(hn::LoadU(d, in + i), hn::Set(d, scale),
-                                       hn::Set(d, offset)));
-      sum = hn::Add(sum, e);
-      StoreAs(d, e, to + i);
-    }
-    float total = hn::GetLane(hn::SumOfLanes(d, sum));
-    const One one;
-    for (; i < n; ++i) {
-      const auto e = Exp(one, hn::Set(one, in[i] * scale + offset));
-      total += hn::GetLane(e);
-      StoreAs(one, e, to + i);
-    }
-    sums[r] = total;
+    float rest = 0;  // of what is left behind the last vector
+    MapRow(n, to, [&](auto tag, int64_t at) {
+      const auto e =
+          Exp<T>(tag, hn::MulAdd(hn::LoadU(tag, in + at), hn::Set(tag, scale),
+                                 hn::Set(tag, offset)));
+      if constexpr (std::is_same_v<decltype(tag), One>) {
+        rest += hn::GetLane(e);
+      } else {
+        sum = hn::Add(sum, e);
+      }
+      return e;
+    });
+    sums[r] = hn::GetLane(hn::SumOfLanes(d, sum)) + rest;
   }
 }
 
@@ -201,9 +214,8 @@ void DivideRowsOf(const float* x, int64_t rows, int64_t n, const float* sums,
                   T* out) {
   for (int64_t r = 0; r < rows; ++r) {
     const float inverse = 1.0f / sums[r];
-    ForEachVector(n, [&](auto d, int64_t i) {
-      StoreAs(d, hn::Mul(hn::LoadU(d, x + r * n + i), hn::Set(d, inverse)),
-              out + r * n + i);
+    MapRow(n, out + r * n, [&](auto d, int64_t i) {
+      return hn::Mul(hn::LoadU(d, x + r * n + i), hn::Set(d, inverse));
     });
   }
 }
@@ -224,7 +236,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lapidary::kernels {
 
-HWY_EXPORT(NormRowsTarget);
+HWY_EXPORT(NormTypedRowsTarget);
 HWY_EXPORT(NormRowsAddTarget);
 HWY_EXPORT(ScaleRowsAddTarget);
 HWY_EXPORT(ConvertTarget);
@@ -233,7 +245,13 @@ HWY_EXPORT(DivideRowsTarget);
 
 void NormRows(const float* x, int64_t rows, int64_t n, const ChannelNorm& norm,
               DType type, void* out) {
-  HWY_DYNAMIC_DISPATCH(NormRowsTarget)(x, rows, n, norm, type, out);
+  NormTypedRows(DType::kF32, x, rows, n, norm, type, out);
+}
+
+void NormTypedRows(DType from, const void* x, int64_t rows, int64_t n,
+                   const ChannelNorm& norm, DType type, void* out) {
+  HWY_DYNAMIC_DISPATCH(NormTypedRowsTarget)
+  (from, x, rows, n, norm, type, out);
 }
 
 void NormRowsAdd(const float* x, int64_t rows, int64_t n,

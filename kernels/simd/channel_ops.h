@@ -4,8 +4,8 @@
 // thread alone.
 //
 // Results that are the inputs of a product are written in its type, f32 or
-// bf16. Every reduction adds in an order that depends on the row's length and
-// the CPU alone.
+// bf16; what bf16 rounds away is not computed. Every reduction adds in an order
+// that depends on the row's length and the CPU alone.
 #ifndef LAPIDARY_KERNELS_SIMD_CHANNEL_OPS_H_
 #define LAPIDARY_KERNELS_SIMD_CHANNEL_OPS_H_
 
@@ -28,6 +28,11 @@ struct ChannelNorm {
 //   out  [rows][n] of `type` (kF32 or kBf16); may begin where x does
 void NormRows(const float* x, int64_t rows, int64_t n, const ChannelNorm& norm,
               DType type, void* out);
+
+// The same from x as `from`, f32 or bf16; `out` may begin where x does if
+// `type` is no wider.
+void NormTypedRows(DType from, const void* x, int64_t rows, int64_t n,
+                   const ChannelNorm& norm, DType type, void* out);
 
 // out[r] = shortcut[r] + x[r] / sqrt(mean(x[r]²) + eps) ⊙ weight; no shortcut
 // where it is null.

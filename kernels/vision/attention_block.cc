@@ -12,6 +12,7 @@ namespace {
 
 // Scores of one piece of a tile: they stay in a core's second cache.
 constexpr int64_t kScoreValues = 128 << 10;
+constexpr int64_t kScoreRowStep = 32;  // rows of a block of the AMX product
 
 ChannelNorm Norm(const float* weight) {
   return {weight, kTowerEps, Activation::kNone};
@@ -19,9 +20,9 @@ ChannelNorm Norm(const float* weight) {
 
 // All pixels' norms, which the keys' windows overlap on.
 Phase NormPhase(const BlockWeights& w, const Map& in, const Map& normed) {
-  const Tiles tiles = CutIntoTiles(in.all(), in.channels);
+  const Tiles tiles = CutIntoTiles(in.all(), in.channels, DType::kF32);
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = in.pixels() * in.channels;
   phase.run = [&w, in, normed, tiles](int64_t item, Lane* /*lane*/) {
     const PixelRange tile = tiles.tile(item);
@@ -82,22 +83,21 @@ Phase KeyPhase(const BlockWeights& w, const KeySource& source,
 
 // Attention of all heads of a tile's pixels: since heads share keys and values,
 // each head of each pixel is a row of its own.
-//   queries   [rows][key_dim], overwritten
+//   queries   [rows][key_dim] of `type`
 //   attended  [rows][value_dim] of `type`
 void Attend(const BlockConfig& b, const KeyValues& store, int64_t rows,
-            DType type, float* queries, std::byte* attended, Lane* lane) {
-  Convert(queries, rows * b.key_dim, type, queries);
-  const auto* typed = reinterpret_cast<const std::byte*>(queries);
+            DType type, const std::byte* queries, std::byte* attended,
+            Lane* lane) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(b.key_dim));
-  const int64_t most = std::max<int64_t>(1, kScoreValues / store.count());
-  const int64_t pieces = (rows + most - 1) / most;
-  for (int64_t piece = 0; piece < pieces; ++piece) {
-    const int64_t first = rows * piece / pieces;
-    const int64_t count = rows * (piece + 1) / pieces - first;
+  const int64_t most =
+      std::max<int64_t>(kScoreRowStep, kScoreValues / store.count() /
+                                           kScoreRowStep * kScoreRowStep);
+  for (int64_t first = 0; first < rows; first += most) {
+    const int64_t count = std::min(most, rows - first);
     float* scores = lane->scores.Room<float>(count * store.count());
     float* sums = lane->sums.Room<float>(count);
     float* mixed = lane->results.Room<float>(count * b.value_dim);
-    store.Score(count, typed + first * b.key_dim * SizeOf(type), scores,
+    store.Score(count, queries + first * b.key_dim * SizeOf(type), scores,
                 &lane->products);
     ExpRows(scores, count, store.count(), scale, type, scores, sums);
     store.Mix(count, scores, mixed, &lane->products);
@@ -110,9 +110,10 @@ Phase QueryPhase(const BlockWeights& w, const Map& in, const Map& out,
                  const KeyValues& store) {
   const BlockConfig& b = w.config;
   const int64_t width = b.num_heads * std::max(b.key_dim, b.value_dim);
-  const Tiles tiles = CutIntoTiles(out.all(), std::max(width, b.in));
+  const Tiles tiles = CutIntoTiles(out.all(), std::max(width, b.in),
+                                   SourceType(FormOf(w.query)));
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * b.num_heads *
                (b.key_dim * (b.in + store.count()) +
                 b.value_dim * (b.out + store.count()));
@@ -123,8 +124,9 @@ Phase QueryPhase(const BlockWeights& w, const Map& in, const Map& out,
     const DType type = SourceType(FormOf(w.query));
     float* normed = lane->inputs.Room<float>(rows * b.in);
     NormRows(in.pixel(tile.first), rows, b.in, Norm(w.norm), type, normed);
-    float* queries = lane->middle.Room<float>(rows * w.query.n());
-    lane->products.Multiply(w.query, rows, normed, queries);
+    auto* queries =
+        lane->middle.Room<std::byte>(rows * w.query.n() * SizeOf(type));
+    lane->products.MultiplyAsSource(w.query, rows, normed, queries);
     auto* attended =
         lane->patches.Room<std::byte>(rows * w.output.k() * SizeOf(type));
     Attend(b, store, rows * b.num_heads, type, queries, attended, lane);

@@ -23,32 +23,40 @@ void* InputRoom(const WeightMatrix& w, int64_t rows, Scratch* room) {
   return room->Room<std::byte>(rows * w.k() * SizeOf(InputType(w)));
 }
 
-// The product of a convolution's windows.
-float* Convolve(const WeightMatrix& w, const MapView& in, const Window& window,
-                PixelRange tile, Scratch* target, Lane* lane) {
+// The windows of a convolution, for its product.
+const void* Windows(const WeightMatrix& w, const MapView& in,
+                    const Window& window, PixelRange tile, Lane* lane) {
   void* patches = InputRoom(w, tile.count(), &lane->patches);
   GatherPatches(in, window, tile, InputType(w), patches);
-  float* out = target->Room<float>(tile.count() * w.n());
-  lane->products.Multiply(w, tile.count(), patches, out);
+  return patches;
+}
+
+// An expansion, in the type of the next product's inputs: bf16 is half the
+// memory to write and to read again for the norm.
+void* Expanded(const WeightMatrix& w, const void* inputs, int64_t rows,
+               Lane* lane) {
+  auto* out = lane->middle.Room<std::byte>(rows * w.n() * SizeOf(InputType(w)));
+  lane->products.MultiplyAsSource(w, rows, inputs, out);
   return out;
 }
 
 // x → RMS → gelu → pw_proj (or conv_pwl) → RMS ⊙ gamma → + shortcut: how er and
 // uir end.
-//   x  [tile][mid] in lane->middle, overwritten
-void Project(const BlockWeights& w, float* x, PixelRange tile,
+//   x  [tile][mid] of `type` in lane->middle, overwritten
+void Project(const BlockWeights& w, DType type, void* x, PixelRange tile,
              const float* norm_before, const float* shortcut, float* out,
              Lane* lane) {
   const int64_t rows = tile.count();
-  NormRows(x, rows, w.config.mid, Gelu(norm_before), InputType(w.project), x);
+  NormTypedRows(type, x, rows, w.config.mid, Gelu(norm_before),
+                InputType(w.project), x);
   float* y = lane->results.Room<float>(rows * w.config.out);
   lane->products.Multiply(w.project, rows, x, y);
   NormRowsAdd(y, rows, w.config.out, Plain(w.project_scale()), shortcut, out);
 }
 
 // pw_exp's product for a tile, dw_start before it if there is one.
-float* Expand(const BlockWeights& w, const Window& start, const Map& in,
-              PixelRange tile, Lane* lane) {
+void* Expand(const BlockWeights& w, const Window& start, const Map& in,
+             PixelRange tile, Lane* lane) {
   const int64_t rows = tile.count();
   const void* inputs = nullptr;
   if (w.dw_start.weight != nullptr) {
@@ -60,24 +68,24 @@ float* Expand(const BlockWeights& w, const Window& start, const Map& in,
   } else {
     inputs = AsInputs(w.expand, in.pixel(tile.first), rows, &lane->inputs);
   }
-  float* b = lane->middle.Room<float>(rows * w.config.mid);
-  lane->products.Multiply(w.expand, rows, inputs, b);
-  return b;
+  return Expanded(w.expand, inputs, rows, lane);
 }
 
 // A uir without dw_mid: one phase, tile by tile.
 void AppendSimple(const BlockWeights& w, const Window& start, const Map& in,
                   const Map& out, std::vector<Phase>* plan) {
   const BlockConfig& b = w.config;
-  const Tiles tiles = CutIntoTiles(out.all(), std::max(b.mid, b.out));
+  const Tiles tiles =
+      CutIntoTiles(out.all(), std::max(b.mid, b.out), InputType(w.expand));
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * b.mid * (b.in + b.out);
   phase.run = [&w, start, in, out, tiles](int64_t item, Lane* lane) {
     const PixelRange tile = tiles.tile(item);
-    float* x = Expand(w, start, in, tile, lane);
+    void* x = Expand(w, start, in, tile, lane);
     const float* shortcut = w.config.skip ? in.pixel(tile.first) : nullptr;
-    Project(w, x, tile, w.expand_norm, shortcut, out.pixel(tile.first), lane);
+    Project(w, InputType(w.expand), x, tile, w.expand_norm, shortcut,
+            out.pixel(tile.first), lane);
   };
   plan->push_back(std::move(phase));
 }
@@ -115,20 +123,20 @@ class MidBands {
     const BlockConfig& b = w_.config;
     // Tiles end where rows do: in the ring, neighbours may lie apart.
     const int64_t rows = last - first;
-    const int64_t pieces =
-        std::max<int64_t>(1, in_.width / kRowPiece);  // of each row
+    const int64_t pieces = std::max<int64_t>(1, in_.width / kRowPiece);
+    const int64_t each = (in_.width + pieces - 1) / pieces;
     Phase phase;
     phase.items = rows * pieces;
     phase.macs = rows * in_.width * b.in * b.mid;
-    phase.run = [&w = w_, start = start_, in = in_, ring = ring_, first,
-                 pieces](int64_t item, Lane* lane) {
+    phase.run = [&w = w_, start = start_, in = in_, ring = ring_, first, pieces,
+                 each](int64_t item, Lane* lane) {
       const int64_t y = first + item / pieces;
-      const Tiles row = {{y * in.width, (y + 1) * in.width}, pieces};
+      const Tiles row = {{y * in.width, (y + 1) * in.width}, each};
       const PixelRange tile = row.tile(item % pieces);
-      float* x = Expand(w, start, in, tile, lane);
+      const void* x = Expand(w, start, in, tile, lane);
       const int64_t place = y % ring.height * in.width + tile.first % in.width;
-      NormRows(x, tile.count(), w.config.mid, Gelu(w.expand_norm), DType::kF32,
-               ring.pixel(place));
+      NormTypedRows(InputType(w.expand), x, tile.count(), w.config.mid,
+                    Gelu(w.expand_norm), DType::kF32, ring.pixel(place));
     };
     plan->push_back(std::move(phase));
   }
@@ -136,9 +144,9 @@ class MidBands {
   void AppendProject(int64_t first, int64_t last, std::vector<Phase>* plan) {
     const BlockConfig& b = w_.config;
     const Tiles tiles = CutIntoTiles({first * out_.width, last * out_.width},
-                                     std::max(b.mid, b.out));
+                                     std::max(b.mid, b.out), DType::kF32);
     Phase phase;
-    phase.items = tiles.count;
+    phase.items = tiles.count();
     phase.macs =
         tiles.range.count() * b.mid * (b.out + mid_.kernel * mid_.kernel);
     phase.run = [&w = w_, mid = mid_, in = in_, out = out_, ring = ring_,
@@ -149,7 +157,8 @@ class MidBands {
       float* x = lane->middle.Room<float>(tile.count() * w.config.mid);
       Depthwise(rows, mid, w.dw_mid.weight, tile, x);
       const float* shortcut = w.config.skip ? in.pixel(tile.first) : nullptr;
-      Project(w, x, tile, w.dw_mid.norm, shortcut, out.pixel(tile.first), lane);
+      Project(w, DType::kF32, x, tile, w.dw_mid.norm, shortcut,
+              out.pixel(tile.first), lane);
     };
     plan->push_back(std::move(phase));
   }
@@ -207,15 +216,17 @@ void AppendStem(const VisionWeights& w, const Map& image, const Map& out,
                 std::vector<Phase>* plan) {
   Window window = kStemWindow;
   window.padding = w.config.padding;
-  const Tiles tiles = CutIntoTiles(out.all(), w.config.stem_size);
+  const Tiles tiles = CutIntoTiles(out.all(), w.config.stem_size, DType::kF32);
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * w.conv_stem.n() * w.conv_stem.k();
   phase.run = [&w, window, image, out, tiles](int64_t item, Lane* lane) {
     const PixelRange tile = tiles.tile(item);
     const int64_t rows = tile.count(), channels = out.channels;
-    float* x =
-        Convolve(w.conv_stem, image.view(), window, tile, &lane->results, lane);
+    const void* windows =
+        Windows(w.conv_stem, image.view(), window, tile, lane);
+    float* x = lane->results.Room<float>(rows * channels);
+    lane->products.Multiply(w.conv_stem, rows, windows, x);
     if (w.stem_bias != nullptr) AddBias(w.stem_bias, rows, channels, x);
     NormRows(x, rows, channels, Gelu(w.stem_norm), DType::kF32,
              out.pixel(tile.first));
@@ -227,15 +238,18 @@ void AppendEdgeResidual(const VisionConfig& config, const BlockWeights& w,
                         const Map& in, const Map& out,
                         std::vector<Phase>* plan) {
   const Window window = BlockWindow(config, w.config);
-  const Tiles tiles = CutIntoTiles(out.all(), w.expand.k());
+  const Tiles tiles = CutIntoTiles(
+      out.all(), std::max(w.expand.k(), w.config.mid), InputType(w.expand));
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * w.config.mid * (w.expand.k() + w.config.out);
   phase.run = [&w, window, in, out, tiles](int64_t item, Lane* lane) {
     const PixelRange tile = tiles.tile(item);
-    float* x = Convolve(w.expand, in.view(), window, tile, &lane->middle, lane);
+    const void* windows = Windows(w.expand, in.view(), window, tile, lane);
+    void* x = Expanded(w.expand, windows, tile.count(), lane);
     const float* shortcut = w.config.skip ? in.pixel(tile.first) : nullptr;
-    Project(w, x, tile, w.expand_norm, shortcut, out.pixel(tile.first), lane);
+    Project(w, InputType(w.expand), x, tile, w.expand_norm, shortcut,
+            out.pixel(tile.first), lane);
   };
   plan->push_back(std::move(phase));
 }

@@ -82,21 +82,22 @@ void PoolBilinear(const Map& in, int64_t side, int64_t y, int64_t x,
 void AppendFusion(const VisionWeights& w, const std::vector<Map>& features,
                   const Map& out, std::vector<Phase>* plan) {
   const int64_t mid = w.msfa_expand.n();
-  const Tiles tiles = CutIntoTiles(out.all(), mid);
+  const DType type = SourceType(FormOf(w.msfa_expand));
+  const Tiles tiles = CutIntoTiles(out.all(), mid, type);
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * mid * (w.msfa_expand.k() + w.msfa_project.n());
-  phase.run = [&w, features, out, tiles, mid](int64_t item, Lane* lane) {
+  phase.run = [&w, features, out, tiles, type, mid](int64_t item, Lane* lane) {
     const PixelRange tile = tiles.tile(item);
     const int64_t rows = tile.count();
-    const DType type = SourceType(FormOf(w.msfa_expand));
     auto* inputs =
         lane->inputs.Room<std::byte>(rows * w.msfa_expand.k() * SizeOf(type));
     Concatenate(features, tile, type, inputs);
-    float* x = lane->middle.Room<float>(rows * mid);
-    lane->products.Multiply(w.msfa_expand, rows, inputs, x);
-    NormRows(x, rows, mid, Norm(w.msfa_expand_norm, Activation::kGeluTanh),
-             SourceType(FormOf(w.msfa_project)), x);
+    auto* x = lane->middle.Room<std::byte>(rows * mid * SizeOf(type));
+    lane->products.MultiplyAsSource(w.msfa_expand, rows, inputs, x);
+    NormTypedRows(type, x, rows, mid,
+                  Norm(w.msfa_expand_norm, Activation::kGeluTanh),
+                  SourceType(FormOf(w.msfa_project)), x);
     float* y = lane->results.Room<float>(rows * out.channels);
     lane->products.Multiply(w.msfa_project, rows, x, y);
     NormRows(y, rows, out.channels, Norm(w.msfa_project_norm), DType::kF32,
@@ -107,9 +108,9 @@ void AppendFusion(const VisionWeights& w, const std::vector<Map>& features,
 
 void AppendPooling(const VisionWeights& w, const Map& fused, const Map& out,
                    std::vector<Phase>* plan) {
-  const Tiles tiles = CutIntoTiles(out.all(), out.channels);
+  const Tiles tiles = CutIntoTiles(out.all(), out.channels, DType::kF32);
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = fused.pixels() * fused.channels;
   phase.run = [&w, fused, out, tiles](int64_t item, Lane* /*lane*/) {
     const PixelRange tile = tiles.tile(item);
@@ -127,10 +128,10 @@ void AppendPooling(const VisionWeights& w, const Map& fused, const Map& out,
 
 void AppendEmbedder(const VisionWeights& w, const Map& features, const Map& out,
                     std::vector<Phase>* plan) {
-  const Tiles tiles =
-      CutIntoTiles(out.all(), std::max(features.channels, out.channels));
+  const Tiles tiles = CutIntoTiles(
+      out.all(), std::max(features.channels, out.channels), DType::kF32);
   Phase phase;
-  phase.items = tiles.count;
+  phase.items = tiles.count();
   phase.macs = out.pixels() * features.channels * out.channels;
   phase.run = [&w, features, out, tiles](int64_t item, Lane* lane) {
     const PixelRange tile = tiles.tile(item);

@@ -80,24 +80,30 @@ struct Phase {
 // Cuts a range of pixels into tiles.
 struct Tiles {
   PixelRange range;
-  int64_t count = 0;
+  int64_t each = 1;  // pixels of all but the last
 
+  int64_t count() const { return (range.count() + each - 1) / each; }
   PixelRange tile(int64_t i) const {
-    return {range.first + range.count() * i / count,
-            range.first + range.count() * (i + 1) / count};
+    const int64_t first = range.first + i * each;
+    return {first, std::min(first + each, range.last)};
   }
 };
 
-// Tiles of pixels that have `width` f32 values at most between two maps: as
-// large as a core's second cache holds, since a product of more rows is faster,
-// and an even number of them, for two lanes. Not for as many lanes as there
-// are: a result must not depend on that.
-inline Tiles CutIntoTiles(PixelRange range, int64_t width) {
-  constexpr int64_t kTileValues = 160 << 10;
-  constexpr int64_t kMinPixels = 64, kMaxPixels = 256;
-  const int64_t most = std::clamp(kTileValues / width, kMinPixels, kMaxPixels);
+// Tiles of pixels that have `width` values of `type` at most between two maps:
+// as many as a core's second cache holds beside the rest, since weights are
+// read once for each tile, and an even number of tiles, for two lanes. Not for
+// as many lanes as there are: a result must not depend on that.
+inline Tiles CutIntoTiles(PixelRange range, int64_t width, DType type) {
+  constexpr int64_t kTileBytes = 768 << 10;
+  constexpr int64_t kMinPixels = 64, kMaxPixels = 128;
+  constexpr int64_t kStep = 32;  // rows of a block of the AMX product
+  const int64_t most =
+      std::clamp(kTileBytes / (width * static_cast<int64_t>(SizeOf(type))),
+                 kMinPixels, kMaxPixels);
   const int64_t tiles = (range.count() + most - 1) / most;
-  return {range, std::min((tiles + 1) / 2 * 2, range.count())};
+  const int64_t even = (tiles + 1) / 2 * 2;
+  const int64_t each = (range.count() + even - 1) / even;
+  return {range, (each + kStep - 1) / kStep * kStep};
 }
 
 }  // namespace lapidary::kernels::vision

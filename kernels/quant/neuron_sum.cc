@@ -60,13 +60,32 @@ HWY_INLINE void StoreWeights(V codes, float step, float offset, float* out) {
       d, out);
 }
 
-HWY_INLINE void DecodeInt4Block(const uint8_t* codes, CodeGrid grid,
-                                float scale, float* out) {
+// What a block's codes become: step · code - offset.
+struct alignas(16) BlockSteps {
+  float steps[kQuantRecordBlocks], offsets[kQuantRecordBlocks];
+
+  HWY_INLINE BlockSteps(const std::byte* grids, float scale) {
+    const hn::CappedTag<float, kQuantRecordBlocks> d;
+    const hn::RebindToSigned<decltype(d)> di;
+    const hn::Rebind<uint8_t, decltype(d)> d8;
+    const auto* bytes = reinterpret_cast<const uint8_t*>(grids);
+    for (int64_t i = 0; i < kQuantRecordBlocks; i += hn::Lanes(d)) {
+      const auto grid = hn::PromoteTo(di, hn::LoadU(d8, bytes + i));
+      const auto multiplier = hn::And(grid, hn::Set(di, 0xF));
+      const auto zero = hn::Sub(hn::Set(di, 8), hn::ShiftRight<7>(grid));
+      const auto step =
+          hn::Mul(hn::Set(d, scale), hn::ConvertTo(d, multiplier));
+      hn::Store(step, d, steps + i);
+      hn::Store(hn::Mul(step, hn::ConvertTo(d, zero)), d, offsets + i);
+    }
+  }
+};
+
+HWY_INLINE void DecodeInt4Block(const uint8_t* codes, float step, float offset,
+                                float* out) {
   const hn::RebindToSigned<F> di;
   const hn::Rebind<uint8_t, F> d8;
   constexpr int64_t kHalf = kQuantBlock / 2;
-  const float step = scale * static_cast<float>(grid.multiplier);
-  const float offset = step * static_cast<float>(grid.zero);
   for (int64_t i = 0; i < kHalf; i += hn::Lanes(di)) {
     const auto both = hn::PromoteTo(di, hn::LoadU(d8, codes + i));
     StoreWeights(hn::And(both, hn::Set(di, 0xF)), step, offset, out + i);
@@ -92,10 +111,10 @@ HWY_INLINE void DecodeTile(const std::byte* codes, const std::byte* grids,
                            float scale, float* weights) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(codes);
   if (kType == DType::kInt8) return DecodeInt8(bytes, scale, weights);
+  const BlockSteps of(grids, scale);
   for (int64_t block = 0; block < kQuantRecordBlocks; ++block) {
-    DecodeInt4Block(bytes + block * kQuantBlock / 2,
-                    UnpackGrid(static_cast<uint8_t>(grids[block])), scale,
-                    weights + block * kQuantBlock);
+    DecodeInt4Block(bytes + block * kQuantBlock / 2, of.steps[block],
+                    of.offsets[block], weights + block * kQuantBlock);
   }
 }
 
@@ -204,7 +223,7 @@ namespace {
 // those that are on their way; for many, enough that a row has some of them.
 constexpr int64_t kFewRows = 4;
 constexpr int64_t kSmallChunk = 8;
-constexpr int64_t kLargeChunk = 128;
+constexpr int64_t kLargeChunk = 64;
 
 // Sums of so many bytes stay in L2 beside a chunk.
 constexpr int64_t kSumsBytes = 256 << 10;

@@ -170,6 +170,10 @@ void ConverseCallState::TakeMessage(const ClientMessage& message) {
     return End(absl::FailedPreconditionError(
         start ? "start came twice" : "the first message must be start"));
   }
+  if (done_told_ && !request.has_cancel()) {
+    held_ = message;
+    return;
+  }
   const bool open = phase_ == Phase::kTaking;
   switch (request.event_case()) {
     case v1::ConverseRequest::kStart:
@@ -334,6 +338,11 @@ void ConverseCallState::TakeTurnEnded(const TurnEnded& ended) {
   StartTurn();
   if (client_done_) return End(absl::OkStatus());
   heard_ = self_->clock().now();
+  if (held_.has_value()) {
+    const ClientMessage message = *std::move(held_);
+    held_.reset();
+    return TakeMessage(message);
+  }
   Read();
 }
 

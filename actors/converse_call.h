@@ -125,6 +125,8 @@ class ConverseCallState {
   std::shared_ptr<std::atomic<bool>> cancelled_;  // media of the turn
   bool cancelling_ = false;
   bool done_told_ = false;  // of the turn at hand
+  // Of the next turn: it came before this one's call had ended.
+  std::optional<ClientMessage> held_;
   int32_t turns_done_ = 0;
   size_t text_bytes_ = 0;
   AudioActor audio_;

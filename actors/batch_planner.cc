@@ -12,17 +12,27 @@ struct Room {
   bool timed = false;
 };
 
-Room RoomForPrompts(int64_t decode_rows, const BatchLimits& limits,
-                    const StepCost& cost) {
+// Prompts that could go on now.
+int64_t WaitingPrompts(absl::Span<const Candidate> candidates) {
+  return std::count_if(candidates.begin(), candidates.end(),
+                       [](const Candidate& candidate) {
+                         return !candidate.decoding && candidate.ready_rows > 0;
+                       });
+}
+
+Room RoomForPrompts(int64_t decode_rows, int64_t prompts,
+                    const BatchLimits& limits, const StepCost& cost) {
   Room room;
   room.rows = limits.max_rows - decode_rows;
   if (decode_rows == 0) return room;
   room.timed = true;
-  room.ns = (limits.max_slowdown - 1) * cost.DecodeNs(decode_rows);
+  const double majority = std::max(
+      1.0, static_cast<double>(prompts) / static_cast<double>(decode_rows));
+  room.ns = (limits.max_slowdown * majority - 1) * cost.DecodeNs(decode_rows);
   // At most twice what was seen lately: a row may seem free that was hidden
   // behind the weights' way from memory, and many of them are not.
-  room.rows = std::min(room.rows, std::max(kFirstPromptRows,
-                                           2 * cost.widest_beside_decode()));
+  room.rows = std::min(
+      room.rows, std::max(kFirstPromptRows, 2 * cost.widest_beside_decode()));
   return room;
 }
 
@@ -81,8 +91,10 @@ std::vector<int64_t> PlanStep(absl::Span<const Candidate> candidates,
     ++decode_rows;
   }
   if (decode_rows > 0 && cost.WantsDecodeStep(decode_rows)) return rows;
-  ShareAmongPrompts(candidates, decode_rows,
-                    RoomForPrompts(decode_rows, limits, cost), cost, rows);
+  ShareAmongPrompts(
+      candidates, decode_rows,
+      RoomForPrompts(decode_rows, WaitingPrompts(candidates), limits, cost),
+      cost, rows);
   return rows;
 }
 

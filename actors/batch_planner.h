@@ -3,8 +3,10 @@
 //
 // Nobody decodes: prompts fill the step. Else the step may take so many times
 // what it would take without prompts (`max_slowdown`), by the costs that were
-// measured, and never so little that prompts starve. The answers do not depend
-// on where a prompt is cut.
+// measured, and never so little that prompts starve; where more requests wait
+// for their first token than decode, as many times longer, since a step that is
+// short for the few is a long wait for the many. The answers do not depend on
+// where a prompt is cut.
 //
 // Prompts share their rows by weight: each chunk goes to whoever had least, so
 // that a long one does not hold up a short one, and nobody waits for ever.
@@ -35,8 +37,9 @@ struct Candidate {
 
 struct BatchLimits {
   int64_t max_rows = 512;
-  // How many times longer a step may take for the prompts in it, ≥ 1: the pace
-  // of running answers while prompts arrive, at the cost of the prompts'. Single
+  // How many times longer a step may take for the prompts in it, ≥ 1, while
+  // there are not more of them than running answers: the pace of running answers
+  // while prompts arrive, at the cost of the prompts'. Single
   // steps vary: with 2, one time between tokens in a hundred comes to 3.
   double max_slowdown = 2;
 };

@@ -76,6 +76,19 @@ TEST(BatchPlannerTest, PromptRowsTakeTheirShareOfTheStepsTime) {
             Rows({46, 1, 1}));
 }
 
+TEST(BatchPlannerTest, MorePromptsThanAnswersTakeMoreOfTheStepsTime) {
+  const auto prompt_rows = [](int64_t prompts, int64_t answers) {
+    std::vector<Candidate> candidates(prompts, Prompt(2000));
+    candidates.insert(candidates.end(), answers, Decoding());
+    return Sum(PlanStep(candidates, Limits(), Machine(2))) - answers;
+  };
+  const int64_t one = prompt_rows(1, 4);
+  EXPECT_EQ(prompt_rows(4, 4), one);
+  // 2.5 · 2 steps' time less one, at 2 ms a row.
+  EXPECT_NEAR(prompt_rows(8, 4), (2.5 * 2 - 1) * 60 / 2, kRowBlock);
+  EXPECT_EQ(prompt_rows(15, 1), 511);
+}
+
 TEST(BatchPlannerTest, CostlyRowsStillMakeProgress) {
   const Rows rows =
       PlanStep({Prompt(2000), Decoding()}, Limits(), Machine(1000));

@@ -50,15 +50,22 @@ bool IsSelf(absl::string_view peer, absl::string_view own) {
       !absl::SimpleAtoi(b.port, &own_port) || peer_port != own_port) {
     return false;
   }
+  // 127.0.0.1 and 127.0.0.2 are two addresses: two nodes may share a port.
   const auto is_loopback = [](absl::string_view host) {
     return host == "localhost" || host == "::1" ||
            absl::StartsWith(host, "127.");
   };
+  const auto is_localhost = [](absl::string_view host) {
+    return host == "localhost" || host == "::1" || host == "127.0.0.1";
+  };
   const auto is_any = [](absl::string_view host) {
     return host == "0.0.0.0" || host == "::";
   };
-  return a.host == b.host || is_any(a.host) ||
-         (is_loopback(a.host) && (is_loopback(b.host) || is_any(b.host)));
+  if (a.host == b.host || is_any(a.host)) return true;
+  if (is_any(b.host)) return is_loopback(a.host);
+  // The name stands for either family's address.
+  return (a.host == "localhost" && is_localhost(b.host)) ||
+         (b.host == "localhost" && is_localhost(a.host));
 }
 
 // `role` as in the flag --vision-peers, `flag` as in --vision=remote.

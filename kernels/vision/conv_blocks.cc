@@ -123,8 +123,9 @@ class MidBands {
     const BlockConfig& b = w_.config;
     // Tiles end where rows do: in the ring, neighbours may lie apart.
     const int64_t rows = last - first;
-    const int64_t pieces = std::max<int64_t>(1, in_.width / kRowPiece);
-    const int64_t each = (in_.width + pieces - 1) / pieces;
+    const int64_t about = std::max<int64_t>(1, in_.width / kRowPiece);
+    const int64_t each = (in_.width + about - 1) / about;
+    const int64_t pieces = Tiles{{0, in_.width}, each}.count();
     Phase phase;
     phase.items = rows * pieces;
     phase.macs = rows * in_.width * b.in * b.mid;

@@ -91,8 +91,10 @@ struct Tiles {
 
 // Tiles of pixels that have `width` values of `type` at most between two maps:
 // as many as a core's second cache holds beside the rest, since weights are
-// read once for each tile, and an even number of tiles, for two lanes. Not for
-// as many lanes as there are: a result must not depend on that.
+// read once for each tile, and an even number of tiles, for two lanes, as far
+// as whole blocks of the product give one. Not for as many lanes as there are:
+// a result must not depend on that.
+//   range  not empty
 inline Tiles CutIntoTiles(PixelRange range, int64_t width, DType type) {
   constexpr int64_t kTileBytes = 768 << 10;
   constexpr int64_t kMinPixels = 64, kMaxPixels = 128;

@@ -256,6 +256,31 @@ TEST(RemoteVisionTest, PeersThatAreNoAddresses_AreRefusedAtTheStart) {
               HasSubstr("--vision=remote"));
 }
 
+TEST(RemoteVisionTest, TheNodeItselfIsNoPeer_ANeighbourOnItsPortIs) {
+  const struct {
+    const char* listens;
+    const char* peer;
+    bool is_self;
+  } cases[] = {
+      {"10.0.0.1:7421", "10.0.0.1:7421", true},
+      {"10.0.0.1:7421", "10.0.0.2:7421", false},
+      {"10.0.0.1:7421", "10.0.0.1:7422", false},
+      {"0.0.0.0:7421", "127.0.0.2:7421", true},
+      {"[::]:7421", "localhost:7421", true},
+      {"localhost:7421", "127.0.0.1:7421", true},
+      {"127.0.0.1:7421", "localhost:7421", true},
+      {"127.0.0.1:7421", "127.0.0.2:7421", false},
+      {"127.0.0.2:7421", "localhost:7421", false},
+      {"", "127.0.0.1:7421", false},
+  };
+  for (const auto& [listens, peer, is_self] : cases) {
+    NodeOptions options = RemoteOptions({peer});
+    options.listen_address = listens;
+    EXPECT_EQ(CheckNodeOptions(options).ok(), !is_self)
+        << peer << " of " << listens;
+  }
+}
+
 TEST(RemoteVisionTest, ModeWithoutPeers_IsRefusedAtTheStart) {
   EXPECT_THAT(Node::Start(RemoteOptions({})).status().message(),
               HasSubstr("--vision-peers"));

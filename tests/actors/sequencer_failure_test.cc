@@ -115,6 +115,21 @@ TEST_F(HangingRowTest, GoesOnWhereItWas) {
   }
 }
 
+TEST_F(HangingRowTest, ComesAfterItsSequenceWasCancelled_ToNobody) {
+  LosePatience();
+  caf::anon_send(client_, Cancel{late_});
+  sched_.run();
+  EXPECT_EQ(seen_->ended[late_].status.code(), absl::StatusCode::kCancelled);
+  const size_t tokens = seen_->tokens[late_].size();
+  AnswerHangingRead(2);
+  AnswerHangingRead(1);
+  while (!seen_->unanswered.empty()) AnswerStep();
+  EXPECT_EQ(seen_->tokens[late_].size(), tokens);
+  EXPECT_EQ(seen_->ended[other_].reason, EndReason::kMaxTokens);
+  EXPECT_EQ(seen_->tokens[other_].size(), 5u);
+  EXPECT_EQ(Status().running, 0);
+}
+
 TEST_F(HangingRowTest, FailsItsOwnSequenceInTheEnd) {
   LosePatience();
   while (!seen_->unanswered.empty()) AnswerStep();

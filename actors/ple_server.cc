@@ -44,11 +44,6 @@ Started Open(Self self) {
   return {};
 }
 
-bool AllRead(const PleServerState& state) {
-  return std::all_of(state.readers.begin(), state.readers.end(),
-                     [](const auto& reader) { return reader.reading; });
-}
-
 // None is given to a reader that reads: that one may hang.
 void GiveToReaders(Self self) {
   PleServerState& state = self->state;
@@ -82,12 +77,6 @@ caf::result<PleRows> Dispatch(Self self, const PleRead& read) {
                        "a read of ", read.ids.size(), " PLE rows, at most ",
                        kMaxPleIds, " are read at once")),
                    {}};
-  }
-  if (AllRead(state)) {
-    // They may hang, which is nothing to rows that need no disk. Whatever is
-    // wrong with the read otherwise, a reader finds again.
-    auto rows = state.store->ReadCached(read.ids, read.layers);
-    if (rows.ok()) return PleRows{absl::OkStatus(), *std::move(rows)};
   }
   auto promise = self->make_response_promise<PleRows>();
   state.waiting.push_back({read, promise});

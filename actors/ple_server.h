@@ -3,8 +3,8 @@
 // loses nothing.
 //
 // Reads are made by a few readers with a thread each, so that one that a slow
-// disk holds up does not hold up others. A read waits only while all of them
-// read, and not even then if its rows are in the cache.
+// disk holds up does not hold up those that find their rows in the cache. A
+// read waits only while all of them read.
 #ifndef LAPIDARY_ACTORS_PLE_SERVER_H_
 #define LAPIDARY_ACTORS_PLE_SERVER_H_
 
@@ -22,9 +22,7 @@ namespace lapidary {
 inline constexpr size_t kMaxPleIds = 32768;
 
 // Reads that one server makes at once: so many may hang on the disk before
-// others that need it wait for them. (The sequencer asks again for what is
-// late, so one row that hangs takes two.) A reader that has nothing to do costs
-// a stack, and memory that memory_plan.cc counts.
+// others wait for them. A reader that has nothing to do costs a stack.
 inline constexpr size_t kPleReaders = 4;
 
 struct PleServerConfig {

@@ -182,10 +182,6 @@ struct PleStore::Impl {
       return absl::OkStatus();
     }
     const std::string what = absl::StrCat(What(), ", token ", id);
-    if (status.IsIncomplete()) {
-      return absl::UnavailableError(
-          absl::StrCat(what, ": the row is not in the block cache"));
-    }
     if (status.IsNotFound()) {
       return absl::DataLossError(
           absl::StrCat(what, ": the row is missing; pack the model again"));
@@ -196,16 +192,8 @@ struct PleStore::Impl {
                      shape.StoredRowBytes(), "; pack the model again"));
   }
 
-  absl::Status ReadRows(const rocksdb::ReadOptions& options,
-                        absl::Span<const int32_t> ids, LayerRange range,
+  absl::Status ReadRows(absl::Span<const int32_t> ids, LayerRange range,
                         char* rows);
-  // PleStore::Read, from where `options` let it.
-  absl::Status Read(const rocksdb::ReadOptions& options,
-                    absl::Span<const int32_t> ids, LayerRange range,
-                    void* rows);
-  absl::StatusOr<kernels::Tensor> Read(const rocksdb::ReadOptions& options,
-                                       absl::Span<const int32_t> ids,
-                                       LayerRange range);
 
   const std::string folder;
   const PleTableShape shape;
@@ -226,8 +214,7 @@ struct PleStore::Impl {
 // copied from the cached block to each place that wants it. One token too is a
 // MultiGet: a Get takes 1 µs less, of some 80 µs of a row from disk, but
 // RocksDB 7.8 does not count its hits and misses.
-absl::Status PleStore::Impl::ReadRows(const rocksdb::ReadOptions& options,
-                                      absl::Span<const int32_t> ids,
+absl::Status PleStore::Impl::ReadRows(absl::Span<const int32_t> ids,
                                       LayerRange range, char* rows) {
   const size_t bytes = shape.RowBytes() / shape.layers * range.count();
   std::vector<size_t> order(ids.size());
@@ -254,7 +241,7 @@ absl::Status PleStore::Impl::ReadRows(const rocksdb::ReadOptions& options,
       keys.emplace_back(id);
       slices.push_back(keys.back().slice());
     }
-    db->MultiGet(options, db->DefaultColumnFamily(), slices.size(),
+    db->MultiGet(read_options, db->DefaultColumnFamily(), slices.size(),
                  slices.data(), values.data(), statuses.data(),
                  /*sorted_input=*/true);
     size_t value = 0;
@@ -263,7 +250,8 @@ absl::Status PleStore::Impl::ReadRows(const rocksdb::ReadOptions& options,
       if (i > begin && id != ids[order[i - 1]]) ++value;
       absl::Status status = CheckRow(id, statuses[value], values[value]);
       if (!status.ok()) return status;
-      DecodePleRow(shape, range, values[value].data(), rows + order[i] * bytes);
+      DecodePleRow(shape, range, values[value].data(),
+                   rows + order[i] * bytes);
     }
     for (rocksdb::PinnableSlice& pinned : values) pinned.Reset();
     begin = end;
@@ -291,9 +279,9 @@ absl::StatusOr<std::unique_ptr<PleStore>> PleStore::Open(
 
 const PleTableShape& PleStore::shape() const { return impl_->shape; }
 
-absl::Status PleStore::Impl::Read(const rocksdb::ReadOptions& options,
-                                  absl::Span<const int32_t> ids,
-                                  LayerRange range, void* rows) {
+absl::Status PleStore::Read(absl::Span<const int32_t> ids, LayerRange range,
+                            void* rows) {
+  const PleTableShape& shape = impl_->shape;
   if (range.first < 0 || range.first >= range.last ||
       range.last > shape.layers) {
     return absl::InvalidArgumentError(
@@ -307,53 +295,37 @@ absl::Status PleStore::Impl::Read(const rocksdb::ReadOptions& options,
                        "), the PLE table's tokens"));
     }
   }
-  const Clock::time_point start = Clock::now();
-  absl::Status status = ReadRows(options, ids, range, static_cast<char*>(rows));
-  const bool from_disk = options.read_tier == rocksdb::kReadAllTier;
-  if (bound_page_cache && from_disk) BoundPageCache(ids.size());
+  const Impl::Clock::time_point start = Impl::Clock::now();
+  absl::Status status =
+      impl_->ReadRows(ids, range, static_cast<char*>(rows));
+  if (impl_->bound_page_cache) impl_->BoundPageCache(ids.size());
   if (!status.ok()) return status;
-  rows_read.fetch_add(ids.size(), std::memory_order_relaxed);
-  latency.Record(
-      std::chrono::duration<double, std::micro>(Clock::now() - start).count());
+  impl_->rows_read.fetch_add(ids.size(), std::memory_order_relaxed);
+  impl_->latency.Record(
+      std::chrono::duration<double, std::micro>(Impl::Clock::now() - start)
+          .count());
   return absl::OkStatus();
 }
 
-absl::StatusOr<kernels::Tensor> PleStore::Impl::Read(
-    const rocksdb::ReadOptions& options, absl::Span<const int32_t> ids,
-    LayerRange range) {
+absl::StatusOr<kernels::Tensor> PleStore::Read(absl::Span<const int32_t> ids,
+                                               LayerRange range) {
   // A range that is out of bounds must not size the buffer.
-  const int64_t layers = std::clamp(range.last, int64_t{0}, shape.layers) -
-                         std::clamp(range.first, int64_t{0}, shape.layers);
-  const size_t row_bytes =
-      shape.RowBytes() / shape.layers * std::max(int64_t{0}, layers);
+  const int64_t layers =
+      std::clamp(range.last, int64_t{0}, impl_->shape.layers) -
+      std::clamp(range.first, int64_t{0}, impl_->shape.layers);
+  const size_t row_bytes = impl_->shape.RowBytes() / impl_->shape.layers *
+                           std::max(int64_t{0}, layers);
   auto buffer = kernels::AlignedBuffer::Make(ids.size() * row_bytes);
   if (buffer == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "no memory for ", ids.size(), " PLE rows of ", row_bytes, " bytes"));
   }
-  absl::Status status = Read(options, ids, range, buffer->data());
+  absl::Status status = Read(ids, range, buffer->data());
   if (!status.ok()) return status;
   return kernels::Tensor(
-      shape.row_dtype(),
-      {static_cast<int64_t>(ids.size()), range.count(), shape.width},
+      impl_->shape.row_dtype(),
+      {static_cast<int64_t>(ids.size()), range.count(), impl_->shape.width},
       std::move(buffer));
-}
-
-absl::Status PleStore::Read(absl::Span<const int32_t> ids, LayerRange range,
-                            void* rows) {
-  return impl_->Read(impl_->read_options, ids, range, rows);
-}
-
-absl::StatusOr<kernels::Tensor> PleStore::Read(absl::Span<const int32_t> ids,
-                                               LayerRange range) {
-  return impl_->Read(impl_->read_options, ids, range);
-}
-
-absl::StatusOr<kernels::Tensor> PleStore::ReadCached(
-    absl::Span<const int32_t> ids, LayerRange range) {
-  rocksdb::ReadOptions options = impl_->read_options;
-  options.read_tier = rocksdb::kBlockCacheTier;
-  return impl_->Read(options, ids, range);
 }
 
 PleStoreStats PleStore::stats() const {

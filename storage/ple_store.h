@@ -80,11 +80,6 @@ class PleStore {
   absl::StatusOr<kernels::Tensor> Read(absl::Span<const int32_t> ids,
                                        kernels::text::LayerRange range);
 
-  // The same where the block cache holds all of the rows: never waits for the
-  // disk. Errors also: UNAVAILABLE where it does not; that counts as a miss.
-  absl::StatusOr<kernels::Tensor> ReadCached(absl::Span<const int32_t> ids,
-                                             kernels::text::LayerRange range);
-
   PleStoreStats stats() const;
 
   // Bytes of the files in the operating system's page cache now; -1 where it

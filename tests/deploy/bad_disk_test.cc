@@ -3,10 +3,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -43,12 +41,6 @@ class BadDiskTest : public testing::Test {
 
   Outcome Ask(const std::string& question) {
     return Lapidary({"run", server_.flag(), question});
-  }
-
-  // Requests that the node runs.
-  int Running() {
-    return LapidaryJson(
-        {"status", server_.flag(), "--json"})["queue"]["running"];
   }
 
   const std::string control_;
@@ -96,27 +88,6 @@ TEST_F(BadDiskTest, HangingUnderAnAnswer_HoldsUpThatAnswerOnly) {
   Disk("");
   EXPECT_EQ(waiting.Wait(), 0) << waiting.err();  // it was not given up
   EXPECT_EQ(waiting.out(), kAboutTheRocket);
-}
-
-// More of them than the PLE server has readers.
-TEST_F(BadDiskTest, HangingUnderManyAnswers_HoldsUpThoseOnly) {
-  EXPECT_EQ(Lapidary({"run", server_.flag(), "--max-tokens=1", kOther}).code,
-            0);
-  Disk("hang");
-  std::vector<std::unique_ptr<Program>> waiting;
-  for (int running = 1; running <= 6; ++running) {
-    waiting.push_back(std::make_unique<Program>(
-        std::vector<std::string>{kLapidary, "run", server_.flag(), kOther}));
-    while (Running() < running) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  }
-  EXPECT_EQ(Ask(kCached).out, "chien\n");
-  Disk("");
-  for (const auto& program : waiting) {
-    EXPECT_EQ(program->Wait(), 0) << program->err();
-    EXPECT_EQ(program->out(), kAboutTheRocket);
-  }
 }
 
 }  // namespace

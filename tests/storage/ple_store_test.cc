@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -205,24 +204,6 @@ TEST_F(PleStoreTest, RowsInTheCacheAreNotReadAgain) {
   EXPECT_EQ(warm.bytes_read, cold.bytes_read);
   EXPECT_EQ(warm.cache_misses, cold.cache_misses);
   EXPECT_GT(warm.cache_hits, cold.cache_hits);
-}
-
-TEST_F(PleStoreTest, ReadCached_TakesWhatTheCacheHolds_AndNothingElse) {
-  WriteTable(kWide);
-  auto store = OpenTable(kWide);
-  ASSERT_NE(store, nullptr);
-  const auto ids = RandomIds(200, kWide.tokens, 1);
-  const auto rows = store->Read(ids, {0, 30});
-  ASSERT_TRUE(rows.ok()) << rows.status();
-  const auto cached = store->ReadCached(ids, {0, 30});
-  ASSERT_TRUE(cached.ok()) << cached.status();
-  EXPECT_EQ(std::memcmp(cached->raw(), rows->raw(), rows->bytes()), 0);
-  auto cold = OpenTable(kWide);
-  ASSERT_NE(cold, nullptr);
-  ASSERT_TRUE(cold->Read({ids[0]}, {0, 1}).ok());
-  const uint64_t bytes_read = cold->stats().bytes_read;
-  EXPECT_TRUE(absl::IsUnavailable(cold->ReadCached(ids, {0, 30}).status()));
-  EXPECT_EQ(cold->stats().bytes_read, bytes_read);
 }
 
 TEST_F(PleStoreTest, DirectReadsLeaveNothingInThePageCache) {

@@ -24,7 +24,12 @@ struct AmxTileConfig {
     rows[tile] = static_cast<uint8_t>(tile_rows);
     row_bytes[tile] = static_cast<uint16_t>(tile_row_bytes);
   }
+
+  // Configures this thread's registers, until tilerelease. AmxTilesUsable()
+  // only. Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
+  void Load() const { asm volatile("ldtilecfg %0" : : "m"(*this)); }
 };
+static_assert(sizeof(AmxTileConfig) == 64, "what ldtilecfg reads");
 
 }  // namespace lapidary::kernels
 

@@ -72,8 +72,7 @@ struct BlockRows {
   // Whether there are rows for the second register.
   bool two() const { return count > kRows; }
 
-  // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
-  LAPIDARY_AMX void Configure() const {
+  void Configure() const {
     const int64_t upper = std::min(kRows, count);
     const int64_t lower = two() ? count - kRows : 1;
     AmxTileConfig config;
@@ -85,7 +84,7 @@ struct BlockRows {
     }
     config.Set(LAPIDARY_W_0, kRows, kRowBytes);
     config.Set(LAPIDARY_W_1, kRows, kRowBytes);
-    asm volatile("ldtilecfg %0" : : "m"(config));
+    config.Load();
   }
 };
 

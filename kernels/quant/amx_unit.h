@@ -53,8 +53,7 @@ LAPIDARY_AMX_INLINE void LoadConfig(int64_t tile_rows) {
   for (int tile = LAPIDARY_DOTS_0; tile <= LAPIDARY_WEIGHTS_1; ++tile) {
     config.Set(tile, tile < LAPIDARY_WEIGHTS_0 ? tile_rows : kStep / 4, kStep);
   }
-  // Not _tile_loadconfig, of which GCC 12 believes that it reads 8 bytes.
-  asm volatile("ldtilecfg %0" : : "m"(config));
+  config.Load();
 }
 
 template <typename T>

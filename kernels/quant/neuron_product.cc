@@ -19,7 +19,7 @@ void NeuronMatMul(const NeuronMatrix& w, absl::Span<const int32_t> neurons,
   const int64_t panels = QuantPanels(count);
   // One tile alone finds its panels in L1, or in L2 where several go together.
   const int64_t together =
-      x.tiles() <= 1 ? kernels.PanelsTogether(x.rows())
+      x.tiles() <= 1 ? kernels.PanelsSideBySide(x.rows())
                      : PanelsTogether(kernels, w.dtype, records, x.rows());
   const auto of_panel = [&](int64_t panel) {
     return neurons.subspan(std::min(count, panel * kQuantPanelRows),

@@ -32,22 +32,29 @@ PanelRun Decode(DecodeKernel decode, const PanelRun& panels) {
   return result;
 }
 
+// Where the panels' outputs begin in a row.
+int64_t FirstColumn(const PanelRun& panels) {
+  return panels.first * kQuantPanelRows;
+}
+
+ProductPanels PanelsOf(const PanelRun& panels, MatrixView outputs) {
+  return {
+      panels.data, panels.count, panels.records,
+      std::min(panels.count * kQuantPanelRows, panels.n - FirstColumn(panels)),
+      outputs.cols};
+}
+
 // By all tiles at once.
 void MultiplyTiles(TilesKernel multiply, const PanelRun& panels,
                    const QuantTiles& x, MatrixView outputs) {
   TilesProduct p;
+  static_cast<ProductPanels&>(p) = PanelsOf(panels, outputs);
   p.dtype = panels.dtype;
-  p.panels = panels.data;
-  p.panel_count = panels.count;
-  p.records = panels.records;
-  p.out_stride = outputs.cols;
-  const int64_t column = panels.first * kQuantPanelRows;
-  p.columns = std::min(panels.count * kQuantPanelRows, panels.n - column);
   p.tiles.reserve(x.tiles());
   for (int64_t t = 0; t < x.tiles(); ++t) {
     const QuantTiles::Tile tile = x.tile(t);
-    p.tiles.push_back(
-        {tile.data, tile.rows, outputs.row(tile.first_row) + column});
+    p.tiles.push_back({tile.data, tile.rows,
+                       outputs.row(tile.first_row) + FirstColumn(panels)});
   }
   multiply(p);
 }
@@ -64,15 +71,16 @@ int64_t PanelsTogether(const ProductKernels& kernels, DType dtype,
   if (several && kernels.tiles != nullptr) {
     // As many as keep what all their sums take in L2.
     const int64_t sums = rows * kQuantPanelRows * int64_t{sizeof(float)};
-    return std::clamp(kSumBytes / sums / kernels.panels_together, int64_t{1},
-                      int64_t{4}) *
-           kernels.panels_together;
+    return std::clamp(kSumBytes / sums / kernels.panels_side_by_side,
+                      int64_t{1}, int64_t{4}) *
+           kernels.panels_side_by_side;
   }
   // Of several tiles, by what the panels are once decoded.
   const int64_t together =
       several ? kChunkBytes / QuantPanelSize(DType::kInt8, records)
               : kSingleTileChunkBytes / QuantPanelSize(dtype, records);
-  return RoundUp(std::max<int64_t>(1, together), kernels.PanelsTogether(rows));
+  return RoundUp(std::max<int64_t>(1, together),
+                 kernels.PanelsSideBySide(rows));
 }
 
 void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
@@ -89,18 +97,13 @@ void MultiplyPanels(const ProductKernels& kernels, const PanelRun& panels,
   const TileKernel multiply =
       panels.dtype == DType::kInt4 ? kernels.int4 : kernels.int8;
   TileProduct p;
-  p.panels = panels.data;
-  p.panel_count = panels.count;
-  p.records = panels.records;
-  p.out_stride = outputs.cols;
-  const int64_t column = panels.first * kQuantPanelRows;
-  p.columns = std::min(panels.count * kQuantPanelRows, panels.n - column);
+  static_cast<ProductPanels&>(p) = PanelsOf(panels, outputs);
   for (int64_t t = 0; t < x.tiles(); ++t) {
     const QuantTiles::Tile tile = x.tile(t);
     p.tile = tile.data;
     p.ahead = t == 0;
     p.tile_rows = tile.rows;
-    p.out = outputs.row(tile.first_row) + column;
+    p.out = outputs.row(tile.first_row) + FirstColumn(panels);
     multiply(p);
   }
 }

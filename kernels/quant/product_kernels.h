@@ -22,17 +22,21 @@
 
 namespace lapidary::kernels {
 
-struct TileProduct {
+// Weights, and how their outputs lie: rows out_stride apart. The last panel may
+// be padded: columns is at most 16 · panel_count and above
+// 16 · (panel_count - 1).
+struct ProductPanels {
   const std::byte* panels = nullptr;  // as quant_layout.h, one after the other
   int64_t panel_count = 0;
   int64_t records = 0;
+  int64_t columns = 0;
+  int64_t out_stride = 0;
+};
+
+struct TileProduct : ProductPanels {
   const std::byte* tile = nullptr;  // as activation_tile.h
   int64_t tile_rows = 0;
-  // [tile_rows][columns], rows out_stride apart. The last panel may be padded:
-  // columns is at most 16 · panel_count and above 16 · (panel_count - 1).
-  float* out = nullptr;
-  int64_t out_stride = 0;
-  int64_t columns = 0;
+  float* out = nullptr;  // [tile_rows][columns]
   // Whether the panels are not in this core's caches yet.
   bool ahead = true;
 };
@@ -53,19 +57,14 @@ inline PanelProduct PanelOf(const TileProduct& p, int64_t index,
 using TileKernel = void (*)(const TileProduct& product);
 
 // Panels times several tiles.
-struct TilesProduct {
+struct TilesProduct : ProductPanels {
   struct Tile {
     const std::byte* data = nullptr;  // as activation_tile.h
     int64_t rows = 0;
-    float* out = nullptr;  // [rows][columns], rows out_stride apart
+    float* out = nullptr;  // [rows][columns]
   };
 
-  DType dtype = DType::kInt8;         // or kInt4
-  const std::byte* panels = nullptr;  // as quant_layout.h
-  int64_t panel_count = 0;
-  int64_t records = 0;
-  int64_t columns = 0;  // as TileProduct's
-  int64_t out_stride = 0;
+  DType dtype = DType::kInt8;  // or kInt4
   std::vector<Tile> tiles;
 };
 using TilesKernel = void (*)(const TilesProduct& product);
@@ -85,11 +84,11 @@ struct ProductKernels {
   // For several tiles at once. Null where one after the other is as fast.
   TilesKernel tiles = nullptr;
   // How many panels go side by side, in tiles of at least so many rows.
-  int64_t panels_together = 1;
-  int64_t panels_together_rows = 0;
+  int64_t panels_side_by_side = 1;
+  int64_t side_by_side_rows = 0;
 
-  int64_t PanelsTogether(int64_t rows) const {
-    return rows >= panels_together_rows ? panels_together : 1;
+  int64_t PanelsSideBySide(int64_t rows) const {
+    return rows >= side_by_side_rows ? panels_side_by_side : 1;
   }
 };
 

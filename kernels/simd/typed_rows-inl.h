@@ -13,6 +13,7 @@
 // clang-format on
 
 #include <cstdint>
+#include <type_traits>
 
 #include "hwy/highway.h"
 
@@ -63,31 +64,22 @@ HWY_INLINE void StoreAs(D d, V value, float* out) {
 // out[i] = value(tag, i), of vectors and then of single elements: no access
 // past the end. `out` may begin where the values come from, if its elements are
 // no wider than theirs.
-template <class Value>
-HWY_INLINE void MapRow(int64_t n, float* out, const Value& value) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const hn::ScalableTag<float> d;
-  const hn::CappedTag<float, 1> one;
-  const int64_t lanes = hn::Lanes(d);
-  int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(value(d, i), d, out + i);
-  for (; i < n; ++i) hn::StoreU(value(one, i), one, out + i);
-}
-
-// Two vectors at a time: their upper halves together are one.
-template <class Value>
-HWY_INLINE void MapRow(int64_t n, uint16_t* out, const Value& value) {
+template <class T, class Value>
+HWY_INLINE void MapRow(int64_t n, T* out, const Value& value) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<float> d;
   const hn::CappedTag<float, 1> one;
   const int64_t lanes = hn::Lanes(d);
   int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::Repartition<uint16_t, decltype(d)> d16;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const auto low = hn::BitCast(d16, RoundToBf16(d, value(d, i)));
-    const auto high = hn::BitCast(d16, RoundToBf16(d, value(d, i + lanes)));
-    hn::StoreU(hn::ConcatOdd(d16, high, low), d16, out + i);
+  if constexpr (std::is_same_v<T, uint16_t>) {
+    // Two vectors at a time: their upper halves together are one.
+    const hn::Repartition<uint16_t, decltype(d)> d16;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+      const auto low = hn::BitCast(d16, RoundToBf16(d, value(d, i)));
+      const auto high = hn::BitCast(d16, RoundToBf16(d, value(d, i + lanes)));
+      hn::StoreU(hn::ConcatOdd(d16, high, low), d16, out + i);
+    }
   }
 #endif
   for (; i + lanes <= n; i += lanes) StoreAs(d, value(d, i), out + i);

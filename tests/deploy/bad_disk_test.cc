@@ -43,6 +43,20 @@ class BadDiskTest : public testing::Test {
     return Lapidary({"run", server_.flag(), question});
   }
 
+  // The disk hangs under the other question, and comes back.
+  void HangUnderTheOther() {
+    Disk("hang");
+    Program waiting({kLapidary, "run", server_.flag(), kOther});
+    while (!std::filesystem::exists(control_ + ".hangs")) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    // Answered while the other waits: it would wait for ever.
+    EXPECT_EQ(Ask(kCached).out, "chien\n");
+    Disk("");
+    EXPECT_EQ(waiting.Wait(), 0) << waiting.err();  // it was not given up
+    EXPECT_EQ(waiting.out(), kAboutTheRocket);
+  }
+
   const std::string control_;
   Server server_;
 };
@@ -62,32 +76,13 @@ TEST_F(BadDiskTest, Failing_FailsWhoNeedsIt_AndNobodyElse) {
   EXPECT_THAT(status.dump(), testing::Not(HasSubstr("\"restarts\":1")));
 }
 
-TEST_F(BadDiskTest, Hanging_HoldsUpOnlyWhoNeedsIt) {
-  Disk("hang");
-  Program waiting({kLapidary, "run", server_.flag(), kOther});
-  while (!std::filesystem::exists(control_ + ".hangs")) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  // Answered while the other waits: it would wait for ever.
-  EXPECT_EQ(Ask(kCached).out, "chien\n");
-  Disk("");
-  EXPECT_EQ(waiting.Wait(), 0) << waiting.err();
-  EXPECT_EQ(waiting.out(), kAboutTheRocket);
-}
+TEST_F(BadDiskTest, Hanging_HoldsUpOnlyWhoNeedsIt) { HangUnderTheOther(); }
 
 TEST_F(BadDiskTest, HangingUnderAnAnswer_HoldsUpThatAnswerOnly) {
   // The prompt's rows are in the cache, the answer's are not.
   EXPECT_EQ(Lapidary({"run", server_.flag(), "--max-tokens=1", kOther}).code,
             0);
-  Disk("hang");
-  Program waiting({kLapidary, "run", server_.flag(), kOther});
-  while (!std::filesystem::exists(control_ + ".hangs")) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  EXPECT_EQ(Ask(kCached).out, "chien\n");
-  Disk("");
-  EXPECT_EQ(waiting.Wait(), 0) << waiting.err();  // it was not given up
-  EXPECT_EQ(waiting.out(), kAboutTheRocket);
+  HangUnderTheOther();
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/gemm/amx_product.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/quant/panel_product.h"
@@ -29,11 +30,8 @@ constexpr int64_t kBf16RowStep = 16;
 constexpr int64_t kMostRowsOfLongSums = 48;
 constexpr int64_t kLongSum = 2048;
 
-// The AMX product is good for any number of rows, in blocks of 32, as long as a
-// core's second cache holds them.
+// The AMX product is good for any number of rows, in blocks of 32.
 constexpr int64_t kAmxRowStep = 32;
-constexpr int64_t kAmxRowBytes = 3 << 19;
-constexpr int64_t kFewestAmxRows = 64;
 
 int64_t RoundUp(int64_t rows, int64_t step) {
   return (rows + step - 1) / step * step;
@@ -57,11 +55,7 @@ bool ByAmx(const WeightMatrix& w) {
 
 // Rows that are multiplied together, at most.
 int64_t MostRows(const WeightMatrix& w) {
-  if (ByAmx(w)) {
-    const int64_t most = kAmxRowBytes / (w.k() * 2) / kAmxRowStep * kAmxRowStep;
-    return std::clamp(most, kFewestAmxRows, kMostRows);
-  }
-  const bool long_sums = w.dtype() == DType::kBf16 &&
+  const bool long_sums = !ByAmx(w) && w.dtype() == DType::kBf16 &&
                          FormOf(w) == WeightForm::kPanelsBf16 &&
                          w.k() >= kLongSum;
   return long_sums ? kMostRowsOfLongSums : kMostRows;
@@ -89,11 +83,13 @@ int64_t CostOf(const WeightMatrix& w, int64_t rows) {
 
 size_t ProductRows::Bytes(const WeightMatrix& w, int64_t rows) {
   if (IsQuantized(w.dtype())) return rows * QuantActivationBytes(w.k());
+  if (ByAmx(w)) return AmxRows::Bytes(rows, w.k());
   return (rows + kSpareRows) * w.k() * SizeOf(InputType(w));
 }
 
 ProductRows::ProductRows(const WeightMatrix& w, int64_t rows, std::byte* memory)
     : type_(InputType(w)),
+      by_amx_(ByAmx(w)),
       k_(w.k()),
       tiles_(CutRows(w, rows)),
       memory_(memory) {}
@@ -103,11 +99,19 @@ QuantTiles ProductRows::Quantized(int64_t tile) const {
   return {rows.count, k_, memory_ + rows.first * QuantActivationBytes(k_)};
 }
 
+AmxRows ProductRows::ForAmx(int64_t tile) const {
+  const RowRange rows = tiles_.tile(tile);
+  return {rows.count, k_, memory_ + AmxRows::Bytes(rows.first, k_)};
+}
+
 void ProductRows::Put(int64_t row, int64_t column, const float* values,
                       int64_t count) const {
+  const int64_t tile = row / tiles_.each;
+  const int64_t in_tile = row - tile * tiles_.each;
   if (type_ == DType::kInt8) {
-    const int64_t tile = row / tiles_.each;
-    Quantized(tile).Put(row - tile * tiles_.each, column, values, count);
+    Quantized(tile).Put(in_tile, column, values, count);
+  } else if (by_amx_) {
+    ForAmx(tile).Put(in_tile, column, values, count);
   } else {
     Convert(values, count, type_,
             memory_ + (row * k_ + column) * SizeOf(type_));
@@ -138,11 +142,15 @@ float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
                    {out, rows.count, count});
     return out;
   }
+  if (by_amx_) {
+    auto* out = room->Room<float>(rows.count * count);
+    AmxMultiply({ForAmx(tile).inputs(), count, panels, out});
+    return out;
+  }
   const WeightForm form = FormOf(w);
   const bool plain = form == WeightForm::kPlainF32;
-  const int64_t computed =
-      UsesAmxProduct(form) ? rows.count : RowClass(w, rows.count);
-  const MatMulShape shape{computed, count, k_, plain ? w.n() : 0, form};
+  const MatMulShape shape{RowClass(w, rows.count), count, k_, plain ? w.n() : 0,
+                          form};
   auto* out = room->Room<float>(shape.rows * count);
   lane->products.Execute(
       shape, memory_ + rows.first * k_ * SizeOf(type_),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/audio/phase.h"
+#include "kernels/gemm/amx_rows.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/quant/activations.h"
 #include "kernels/tensor.h"
@@ -17,7 +18,8 @@
 namespace lapidary::kernels::audio {
 
 // The rows that products read, in memory that somebody else owns: f32 or bf16,
-// as their weights are multiplied by, or quantised to 8 bits for int8 weights.
+// as their weights are multiplied by, in AMX's order where the CPU has it, or
+// quantised to 8 bits for int8 weights.
 class ProductRows {
  public:
   // What a product of so many rows needs.
@@ -46,8 +48,10 @@ class ProductRows {
 
  private:
   QuantTiles Quantized(int64_t tile) const;
+  AmxRows ForAmx(int64_t tile) const;
 
   DType type_;
+  bool by_amx_;
   int64_t k_;
   RowTiles tiles_;
   std::byte* memory_;

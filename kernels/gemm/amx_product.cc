@@ -10,6 +10,7 @@
 
 #include "kernels/amx.h"
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/scratch.h"
 
 #define LAPIDARY_AMX \
   __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512bf16")))
@@ -28,10 +29,21 @@ constexpr int64_t kColumns = kRowBytes / 4;
 // registers are loaded for four products.
 constexpr int64_t kBlockRows = 2 * kRows;
 constexpr int64_t kBlockColumns = 2 * kColumns;
+constexpr int64_t kBlockSums = kBlockRows * kBlockColumns;
+constexpr int64_t kPanelBlocks = kPanelRows / kBlockColumns;
 
 // Between pairs of k in a panel, and between steps.
 constexpr int64_t kPairBytes = kPanelRows * 4;
 constexpr int64_t kStepBytes = kStep / 2 * kPairBytes;
+
+// A stretch of k, whose weights of a block stay in the first cache for all rows
+// and whose inputs stay in the second for all panels of a group. So do the
+// group's sums in between.
+constexpr int64_t kMostSteps = 12;
+// Where rows of inputs follow one another the first cache holds few of them, so
+// that only what exceeds the second is worth a way of the sums through memory.
+constexpr int64_t kMostPlainSteps = 80;
+constexpr int64_t kGroupPanels = 4;
 
 // What the registers are for: macros take only literals. Sums are named by row
 // and column.
@@ -44,49 +56,20 @@ constexpr int64_t kStepBytes = kStep / 2 * kPairBytes;
 #define LAPIDARY_W_0 6
 #define LAPIDARY_W_1 7
 
-// Rows [first, first + count) of the source, and what is left of them behind
-// the last whole step, with zeros after it.
-struct BlockRows {
-  int64_t count = 0;
-  const std::byte* x = nullptr;
-  int64_t stride = 0;  // bytes
-  int64_t whole_steps = 0;
-  bool has_rest = false;
-  alignas(64) uint16_t rest[kBlockRows * kStep];
-
-  BlockRows(const AmxProduct& p, int64_t first)
-      : count(std::min(kBlockRows, p.rows - first)),
-        x(reinterpret_cast<const std::byte*>(p.source + first * p.k)),
-        stride(p.k * 2),
-        whole_steps(p.k / kStep),
-        has_rest(p.k % kStep != 0) {
-    if (!has_rest) return;
-    std::memset(rest, 0, sizeof(rest));
-    for (int64_t r = 0; r < count; ++r) {
-      std::memcpy(rest + r * kStep,
-                  p.source + (first + r) * p.k + whole_steps * kStep,
-                  p.k % kStep * 2);
-    }
+void ConfigureRows(int64_t rows) {
+  const int64_t upper = std::min(kRows, rows);
+  const int64_t lower = std::max<int64_t>(1, rows - kRows);
+  AmxTileConfig config;
+  for (const int tile : {LAPIDARY_SUMS_00, LAPIDARY_SUMS_01, LAPIDARY_X_0}) {
+    config.Set(tile, upper, kRowBytes);
   }
-
-  // Whether there are rows for the second register.
-  bool two() const { return count > kRows; }
-
-  void Configure() const {
-    const int64_t upper = std::min(kRows, count);
-    const int64_t lower = two() ? count - kRows : 1;
-    AmxTileConfig config;
-    for (const int tile : {LAPIDARY_SUMS_00, LAPIDARY_SUMS_01, LAPIDARY_X_0}) {
-      config.Set(tile, upper, kRowBytes);
-    }
-    for (const int tile : {LAPIDARY_SUMS_10, LAPIDARY_SUMS_11, LAPIDARY_X_1}) {
-      config.Set(tile, lower, kRowBytes);
-    }
-    config.Set(LAPIDARY_W_0, kRows, kRowBytes);
-    config.Set(LAPIDARY_W_1, kRows, kRowBytes);
-    config.Load();
+  for (const int tile : {LAPIDARY_SUMS_10, LAPIDARY_SUMS_11, LAPIDARY_X_1}) {
+    config.Set(tile, lower, kRowBytes);
   }
-};
+  config.Set(LAPIDARY_W_0, kRows, kRowBytes);
+  config.Set(LAPIDARY_W_1, kRows, kRowBytes);
+  config.Load();
+}
 
 // Asks for memory bit by bit: for every other line, since the CPU fetches pairs
 // into its second cache. (Asking for all of them takes the tower a twentieth
@@ -105,55 +88,85 @@ struct Ahead {
   }
 };
 
+// Where a step of a block has its inputs and weights.
+struct Operands {
+  const std::byte* x = nullptr;
+  int64_t row_bytes = 0;
+  int64_t lower = 0;  // from the upper registers' rows to the lower's
+  const std::byte* w = nullptr;
+};
+
 template <bool kTwo>
-LAPIDARY_AMX_INLINE void MultiplyStep(const std::byte* x, int64_t stride,
-                                      const std::byte* w) {
-  _tile_loadd(LAPIDARY_W_0, w, kPairBytes);
-  _tile_loadd(LAPIDARY_X_0, x, stride);
+LAPIDARY_AMX_INLINE void MultiplyStep(const Operands& at) {
+  _tile_loadd(LAPIDARY_W_0, at.w, kPairBytes);
+  _tile_loadd(LAPIDARY_X_0, at.x, at.row_bytes);
   _tile_dpbf16ps(LAPIDARY_SUMS_00, LAPIDARY_X_0, LAPIDARY_W_0);
-  _tile_loadd(LAPIDARY_W_1, w + kRowBytes, kPairBytes);
+  _tile_loadd(LAPIDARY_W_1, at.w + kRowBytes, kPairBytes);
   _tile_dpbf16ps(LAPIDARY_SUMS_01, LAPIDARY_X_0, LAPIDARY_W_1);
   if (kTwo) {
-    _tile_loadd(LAPIDARY_X_1, x + kRows * stride, stride);
+    _tile_loadd(LAPIDARY_X_1, at.x + at.lower, at.row_bytes);
     _tile_dpbf16ps(LAPIDARY_SUMS_10, LAPIDARY_X_1, LAPIDARY_W_0);
     _tile_dpbf16ps(LAPIDARY_SUMS_11, LAPIDARY_X_1, LAPIDARY_W_1);
   }
 }
 
-// A block's outputs.
-//   w       its first pair
-//   stride  of `out`, in bytes
+// Sums of a block, from `stride` bytes a row.
 template <bool kTwo>
-LAPIDARY_AMX_INLINE void MultiplyBlock(const BlockRows& rows,
-                                       const std::byte* w, float* out,
-                                       int64_t stride, Ahead* ahead) {
-  _tile_zero(LAPIDARY_SUMS_00);
-  _tile_zero(LAPIDARY_SUMS_01);
-  if (kTwo) {
-    _tile_zero(LAPIDARY_SUMS_10);
-    _tile_zero(LAPIDARY_SUMS_11);
-  }
-  const std::byte* x = rows.x;
-  for (int64_t step = 0; step < rows.whole_steps; ++step) {
-    MultiplyStep<kTwo>(x, rows.stride, w);
-    ahead->Step();
-    x += kRowBytes;
-    w += kStepBytes;
-  }
-  if (rows.has_rest) {
-    MultiplyStep<kTwo>(reinterpret_cast<const std::byte*>(rows.rest), kRowBytes,
-                       w);
-  }
-  _tile_stored(LAPIDARY_SUMS_00, out, stride);
-  _tile_stored(LAPIDARY_SUMS_01, out + kColumns, stride);
-  if (kTwo) {
-    float* second = out + kRows * stride / 4;
-    _tile_stored(LAPIDARY_SUMS_10, second, stride);
-    _tile_stored(LAPIDARY_SUMS_11, second + kColumns, stride);
-  }
+LAPIDARY_AMX_INLINE void LoadSums(const float* sums, int64_t stride) {
+  _tile_loadd(LAPIDARY_SUMS_00, sums, stride);
+  _tile_loadd(LAPIDARY_SUMS_01, sums + kColumns, stride);
+  if (!kTwo) return;
+  const float* const second = sums + kRows * stride / 4;
+  _tile_loadd(LAPIDARY_SUMS_10, second, stride);
+  _tile_loadd(LAPIDARY_SUMS_11, second + kColumns, stride);
 }
 
-// Writes a block's outputs as bf16.
+template <bool kTwo>
+LAPIDARY_AMX_INLINE void StoreSums(float* sums, int64_t stride) {
+  _tile_stored(LAPIDARY_SUMS_00, sums, stride);
+  _tile_stored(LAPIDARY_SUMS_01, sums + kColumns, stride);
+  if (!kTwo) return;
+  float* const second = sums + kRows * stride / 4;
+  _tile_stored(LAPIDARY_SUMS_10, second, stride);
+  _tile_stored(LAPIDARY_SUMS_11, second + kColumns, stride);
+}
+
+LAPIDARY_AMX_INLINE void ZeroSums() {
+  _tile_zero(LAPIDARY_SUMS_00);
+  _tile_zero(LAPIDARY_SUMS_01);
+  _tile_zero(LAPIDARY_SUMS_10);
+  _tile_zero(LAPIDARY_SUMS_11);
+}
+
+// Steps [first, first + count) of k, and a last one that is not whole, whose
+// inputs lie apart.
+struct Stretch {
+  int64_t first = 0, count = 0;
+  bool has_rest = false;
+};
+
+// Adds a stretch's products to a block's sums, or makes them.
+//   rest  [kBlockRows][kStep]
+template <bool kTwo>
+LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const Stretch& stretch,
+                                       int64_t step_bytes, const uint16_t* rest,
+                                       float* sums, int64_t stride,
+                                       Ahead* ahead) {
+  stretch.first > 0 ? LoadSums<kTwo>(sums, stride) : ZeroSums();
+  for (int64_t step = 0; step < stretch.count; ++step) {
+    MultiplyStep<kTwo>(at);
+    ahead->Step();
+    at.x += step_bytes;
+    at.w += kStepBytes;
+  }
+  if (stretch.has_rest) {
+    MultiplyStep<kTwo>({reinterpret_cast<const std::byte*>(rest), kRowBytes,
+                        kRows * kRowBytes, at.w});
+  }
+  StoreSums<kTwo>(sums, stride);
+}
+
+// Writes a block's sums as bf16.
 //   sums  [rows][kBlockColumns]
 LAPIDARY_AMX_INLINE void StoreRounded(const float* sums, int64_t rows,
                                       int64_t columns, int64_t stride,
@@ -168,33 +181,172 @@ LAPIDARY_AMX_INLINE void StoreRounded(const float* sums, int64_t rows,
   }
 }
 
-// Columns [column, column + kBlockColumns) of a block of rows, as far as there
-// are any.
-//   at  the block's first row in the target
-LAPIDARY_AMX void MultiplyColumns(const AmxProduct& p, const BlockRows& rows,
-                                  int64_t at, int64_t column,
-                                  const std::byte* w, Ahead* ahead) {
-  const int64_t columns = std::min(kBlockColumns, p.n - column);
-  alignas(64) float room[kBlockRows * kBlockColumns];
-  const bool in_place = p.type == DType::kF32 && columns == kBlockColumns;
-  const int64_t place = at * p.n + column;
-  float* const wide = static_cast<float*>(p.target) + place;
-  float* const to = in_place ? wide : room;
-  const int64_t stride = (in_place ? p.n : kBlockColumns) * 4;
-  if (rows.two()) {
-    MultiplyBlock<true>(rows, w, to, stride, ahead);
-  } else {
-    MultiplyBlock<false>(rows, w, to, stride, ahead);
+// A product at work. Sums lie in the target, where it has their type and room
+// for a whole block, or in memory of this thread.
+class Multiplication {
+ public:
+  explicit Multiplication(const AmxProduct& product);
+
+  void Run();
+
+ private:
+  Stretch StretchAt(int64_t index) const;
+  const std::byte* Weights(int64_t panel, int64_t stretch) const {
+    return p_.panels + panel * panel_bytes_ +
+           stretch * stretch_steps_ * kStepBytes;
   }
-  if (in_place) return;
-  if (p.type == DType::kBf16) {
-    StoreRounded(room, rows.count, columns, p.n,
-                 static_cast<uint16_t*>(p.target) + place);
+  // What follows a stretch of a panel: null at the end.
+  const std::byte* NextWeights(int64_t panel, int64_t stretch) const;
+
+  void MultiplyPanel(int64_t panel, int64_t index);
+  // Rows from `row` on, columns from `column` on.
+  LAPIDARY_AMX void AddBlock(const Operands& at, const Stretch& stretch,
+                             int64_t row, int64_t column, Ahead* ahead);
+  // Writes a block that is not summed up in the target.
+  LAPIDARY_AMX void WriteBlock(const float* sums, int64_t row, int64_t column);
+
+  int64_t RowsOfBlock(int64_t row) const {
+    return std::min(kBlockRows, p_.inputs.rows - row);
+  }
+  void Configure(int64_t rows);
+  // What is left of a block's rows behind their last whole step, and zeros.
+  void CopyRest(int64_t row);
+  // Where a block that is not summed up in the target has its sums.
+  float* Room(int64_t row, int64_t column) const;
+
+  const AmxProduct& p_;
+  const int64_t panels_, panel_bytes_, row_blocks_;
+  const int64_t steps_;  // that are whole, or padded
+  const bool has_rest_;
+  int64_t stretches_, stretch_steps_;
+  int64_t configured_rows_ = 0;
+  float* room_ = nullptr;
+  alignas(64) uint16_t rest_[kBlockRows * kStep];
+};
+
+Multiplication::Multiplication(const AmxProduct& product)
+    : p_(product),
+      panels_((p_.n + kPanelRows - 1) / kPanelRows),
+      panel_bytes_(static_cast<int64_t>(PanelBytes(DType::kBf16, p_.inputs.k))),
+      row_blocks_((p_.inputs.rows + kBlockRows - 1) / kBlockRows),
+      steps_((p_.inputs.k + (p_.inputs.padded ? kStep - 1 : 0)) / kStep),
+      has_rest_(steps_ * kStep < p_.inputs.k) {
+  const int64_t most = p_.inputs.padded ? kMostSteps : kMostPlainSteps;
+  stretches_ = std::max<int64_t>(1, (steps_ + most - 1) / most);
+  stretch_steps_ = (steps_ + stretches_ - 1) / stretches_;
+  thread_local Scratch room;
+  const int64_t blocks =
+      stretches_ == 1 ? 1 : kGroupPanels * kPanelBlocks * row_blocks_;
+  room_ = room.Room<float>(blocks * kBlockSums);
+}
+
+Stretch Multiplication::StretchAt(int64_t index) const {
+  const int64_t first = index * stretch_steps_;
+  return {first, std::min(stretch_steps_, steps_ - first),
+          has_rest_ && index + 1 == stretches_};
+}
+
+const std::byte* Multiplication::NextWeights(int64_t panel,
+                                             int64_t stretch) const {
+  const int64_t group = panel / kGroupPanels * kGroupPanels;
+  if (panel + 1 < std::min(panels_, group + kGroupPanels)) {
+    return Weights(panel + 1, stretch);
+  }
+  if (stretch + 1 < stretches_) return Weights(group, stretch + 1);
+  return panel + 1 < panels_ ? Weights(panel + 1, 0) : nullptr;
+}
+
+void Multiplication::Run() {
+  for (int64_t group = 0; group < panels_; group += kGroupPanels) {
+    const int64_t last = std::min(panels_, group + kGroupPanels);
+    for (int64_t stretch = 0; stretch < stretches_; ++stretch) {
+      for (int64_t panel = group; panel < last; ++panel) {
+        MultiplyPanel(panel, stretch);
+      }
+    }
+  }
+}
+
+void Multiplication::MultiplyPanel(int64_t panel, int64_t index) {
+  const Stretch stretch = StretchAt(index);
+  Ahead ahead{NextWeights(panel, index), 0};
+  if (ahead.at != nullptr) {
+    const int64_t pairs = stretch.count * kStepBytes / Ahead::kPairOfLines;
+    const int64_t steps =
+        std::max<int64_t>(1, row_blocks_ * kPanelBlocks * stretch.count);
+    ahead.pairs = (pairs + steps - 1) / steps;
+  }
+  const int64_t first = panel * kPanelRows;
+  const int64_t last = std::min(first + kPanelRows, p_.n);
+  Operands at;
+  at.row_bytes = p_.inputs.row_bytes;
+  at.lower = p_.inputs.block_bytes;
+  for (int64_t row = 0; row < p_.inputs.rows; row += kBlockRows) {
+    Configure(RowsOfBlock(row));
+    if (stretch.has_rest) CopyRest(row);
+    at.x = p_.inputs.data + row / kRows * p_.inputs.block_bytes +
+           stretch.first * p_.inputs.step_bytes;
+    for (int64_t column = first; column < last; column += kBlockColumns) {
+      at.w = Weights(panel, index) + (column - first) * 4;
+      AddBlock(at, stretch, row, column, &ahead);
+    }
+  }
+}
+
+void Multiplication::AddBlock(const Operands& at, const Stretch& stretch,
+                              int64_t row, int64_t column, Ahead* ahead) {
+  const bool in_place =
+      p_.type == DType::kF32 && column + kBlockColumns <= p_.n;
+  float* const sums = in_place
+                          ? static_cast<float*>(p_.target) + row * p_.n + column
+                          : Room(row, column);
+  const int64_t stride = (in_place ? p_.n : kBlockColumns) * 4;
+  const int64_t step_bytes = p_.inputs.step_bytes;
+  if (RowsOfBlock(row) > kRows) {
+    MultiplyBlock<true>(at, stretch, step_bytes, rest_, sums, stride, ahead);
+  } else {
+    MultiplyBlock<false>(at, stretch, step_bytes, rest_, sums, stride, ahead);
+  }
+  const bool last = stretch.first + stretch.count == steps_;
+  if (last && !in_place) WriteBlock(sums, row, column);
+}
+
+void Multiplication::WriteBlock(const float* sums, int64_t row,
+                                int64_t column) {
+  const int64_t columns = std::min(kBlockColumns, p_.n - column);
+  const int64_t place = row * p_.n + column;
+  if (p_.type == DType::kBf16) {
+    StoreRounded(sums, RowsOfBlock(row), columns, p_.n,
+                 static_cast<uint16_t*>(p_.target) + place);
     return;
   }
-  for (int64_t r = 0; r < rows.count; ++r) {
-    std::memcpy(wide + r * p.n, room + r * kBlockColumns, columns * 4);
+  float* const out = static_cast<float*>(p_.target) + place;
+  for (int64_t r = 0; r < RowsOfBlock(row); ++r) {
+    std::memcpy(out + r * p_.n, sums + r * kBlockColumns, columns * 4);
   }
+}
+
+void Multiplication::Configure(int64_t rows) {
+  if (rows == configured_rows_) return;
+  configured_rows_ = rows;
+  ConfigureRows(rows);
+}
+
+void Multiplication::CopyRest(int64_t row) {
+  std::memset(rest_, 0, sizeof(rest_));
+  for (int64_t r = 0; r < RowsOfBlock(row); ++r) {
+    std::memcpy(rest_ + r * kStep,
+                p_.inputs.data + (row + r) / kRows * p_.inputs.block_bytes +
+                    (row + r) % kRows * p_.inputs.row_bytes +
+                    steps_ * p_.inputs.step_bytes,
+                (p_.inputs.k - steps_ * kStep) * 2);
+  }
+}
+
+float* Multiplication::Room(int64_t row, int64_t column) const {
+  if (stretches_ == 1) return room_;
+  const int64_t in_group = column % (kGroupPanels * kPanelRows) / kBlockColumns;
+  return room_ + (in_group * row_blocks_ + row / kBlockRows) * kBlockSums;
 }
 
 }  // namespace
@@ -205,29 +357,9 @@ bool AmxProductUsable() {
          __builtin_cpu_supports("avx512bf16");
 }
 
-LAPIDARY_AMX void AmxMultiply(const AmxProduct& p) {
-  const int64_t panel_bytes =
-      static_cast<int64_t>(PanelBytes(DType::kBf16, p.k));
-  const int64_t blocks = (p.rows + kBlockRows - 1) / kBlockRows;
-  const int64_t steps =
-      std::max<int64_t>(1, 2 * blocks * (p.k / kStep));  // of a panel
-  for (int64_t column = 0; column < p.n; column += kPanelRows) {
-    const std::byte* panel = p.panels + column / kPanelRows * panel_bytes;
-    Ahead ahead{panel + panel_bytes, 0};
-    if (column + kPanelRows < p.n) {
-      const int64_t pairs = panel_bytes / Ahead::kPairOfLines;
-      ahead.pairs = (pairs + steps - 1) / steps;
-    }
-    for (int64_t block = 0; block < blocks; ++block) {
-      const BlockRows rows(p, block * kBlockRows);
-      if (block == 0 || rows.count < kBlockRows) rows.Configure();
-      const int64_t last = std::min(column + kPanelRows, p.n);
-      for (int64_t part = column; part < last; part += kBlockColumns) {
-        MultiplyColumns(p, rows, block * kBlockRows, part,
-                        panel + (part - column) * 4, &ahead);
-      }
-    }
-  }
+LAPIDARY_AMX void AmxMultiply(const AmxProduct& product) {
+  if (product.inputs.rows == 0) return;
+  Multiplication(product).Run();
   _tile_release();
 }
 

@@ -1,10 +1,11 @@
 // y = W x for bf16 weights by AMX's tdpbf16ps, for one thread.
 //
 // oneDNN 2.6 multiplies so too. This kernel adds a row up in the same order
-// whatever its company; it brings the next panel of weights into the core's
-// second cache while it works on one, since those of the towers lie in the
-// third, or in memory; and no number of rows is slow (oneDNN takes three times
-// as long for 58 rows as for 64 where n = 1280 and k = 2560).
+// whatever its company; it brings the next weights into the core's second cache
+// while it works on some, since those of the towers lie in the third, or in
+// memory; long sums are cut so that both operands come from a near cache; and
+// no number of rows is slow (oneDNN takes three times as long for 58 rows as
+// for 64 where n = 1280 and k = 2560).
 #ifndef LAPIDARY_KERNELS_GEMM_AMX_PRODUCT_H_
 #define LAPIDARY_KERNELS_GEMM_AMX_PRODUCT_H_
 
@@ -18,12 +19,34 @@ namespace lapidary::kernels {
 // Whether this CPU and Linux allow it.
 bool AmxProductUsable();
 
+// Where bf16 inputs are. They come in blocks of 16 rows and steps of 32
+// columns.
+struct AmxInputs {
+  const std::byte* data = nullptr;
+  int64_t rows = 0, k = 0;
+  // From a row to the next within a block, from a step to the next, and from a
+  // block to the next.
+  int64_t row_bytes = 0, step_bytes = 0, block_bytes = 0;
+  bool padded = false;  // zeros follow k to the end of its last step; otherwise
+                        // nothing beyond k is read
+
+  // Rows one after another; faster, where they are made for it: amx_rows.h.
+  //   source  [rows][k]
+  static AmxInputs Plain(const uint16_t* source, int64_t rows, int64_t k) {
+    return {reinterpret_cast<const std::byte*>(source),
+            rows,
+            k,
+            /*row_bytes=*/2 * k,
+            /*step_bytes=*/64,
+            /*block_bytes=*/32 * k};
+  }
+};
+
 struct AmxProduct {
-  int64_t rows = 0;
-  int64_t n = 0, k = 0;
+  AmxInputs inputs;
+  int64_t n = 0;
   const std::byte* panels = nullptr;  // [n][k] as panel_layout.h has bf16
-  const uint16_t* source = nullptr;   // [rows][k] bf16; nothing beyond is read
-  void* target = nullptr;             // [rows][n]; may not alias the source
+  void* target = nullptr;             // [rows][n]; may not alias the inputs
   DType type = DType::kF32;  // of the target; kBf16 rounds to nearest even
 };
 

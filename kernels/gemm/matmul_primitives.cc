@@ -127,9 +127,10 @@ MatMulPrimitives::~MatMulPrimitives() = default;
 void MatMulPrimitives::Execute(const MatMulShape& shape, const void* source,
                                const void* weights, void* target) {
   if (UsesAmxProduct(shape.form)) {
-    AmxMultiply({shape.rows, shape.columns, shape.k,
-                 static_cast<const std::byte*>(weights),
-                 static_cast<const uint16_t*>(source), target, shape.target});
+    AmxMultiply({AmxInputs::Plain(static_cast<const uint16_t*>(source),
+                                  shape.rows, shape.k),
+                 shape.columns, static_cast<const std::byte*>(weights), target,
+                 shape.target});
     return;
   }
   const MatMulPrimitive& p = impl_->Find(shape);

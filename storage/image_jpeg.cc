@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 // jpeglib.h needs <cstdio> and <cstddef> before it; jerror.h needs jpeglib.h.
 #include "jpeglib.h"
 // clang-format off
@@ -26,6 +28,10 @@ constexpr absl::string_view kExifName("Exif\0\0", 6);
 // Each scan of a progressive picture passes over all of its blocks, whether it
 // says anything about them or not. Encoders write about ten.
 constexpr int kMaxScans = 100;
+// EXIF blocks of a marker each, 64 KB, that are read; cameras write one or two.
+constexpr int kMaxExifBlocks = 16;
+// Markers that are passed over between two questions whether to go on.
+constexpr int kMarkersPerPoll = 64;
 
 // libjpeg's state, and where its errors jump to. libjpeg jumps over frames of
 // its own and of the callbacks below; neither those nor the methods that call
@@ -59,6 +65,18 @@ class JpegReader {
     if (jpeg_.err->msg_code == JERR_OUT_OF_MEMORY) {
       return absl::ResourceExhaustedError("JPEG image: no memory to decode it");
     }
+    if (jpeg_.err->msg_code == JERR_IMAGE_TOO_BIG) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("JPEG image: its header says ", jpeg_.image_width, " x ",
+                       jpeg_.image_height,
+                       " pixels, more than can be decoded; scale it "
+                       "down, the model sees at most 768 x 768"));
+    }
+    if (has_too_many_scans_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("JPEG image: it has more than ", kMaxScans,
+                       " scans; save it again, as a baseline JPEG"));
+    }
     return DamagedImage(kFormat, error_);
   }
 
@@ -68,12 +86,17 @@ class JpegReader {
     jpeg_create_decompress(&jpeg_);
     jpeg_.src = &source_;
     jpeg_.progress = &progress_;
-    jpeg_save_markers(&jpeg_, kExifMarker, 0xFFFF);
+    jpeg_set_marker_processor(&jpeg_, kExifMarker, OnExif);
     jpeg_read_header(&jpeg_, TRUE);
     return true;
   }
 
   const jpeg_decompress_struct& header() const { return jpeg_; }
+
+  // A long one goes on in further markers of the same name.
+  std::string Exif() const {
+    return absl::StrJoin(exif_, exif_ + exif_blocks_, "");
+  }
 
   // Writes [height][width][3] through `row`, which has room for a row of
   // header().num_components or 3 bytes a pixel, whichever is more. Reads the
@@ -113,7 +136,28 @@ class JpegReader {
          "the file ends before its picture does");
   }
 
+  // Instead of jpeg_save_markers, which walks through all that it has saved
+  // for each marker that comes: a file may have millions.
+  static boolean OnExif(j_decompress_ptr jpeg) {
+    const jpeg_source_mgr& source = *jpeg->src;
+    if (source.bytes_in_buffer < 2) OnEnd(jpeg);
+    const JOCTET* const at = source.next_input_byte;
+    const size_t size = size_t{at[0]} * 256 + at[1];  // its own two bytes too
+    if (size > source.bytes_in_buffer) OnEnd(jpeg);
+    const absl::string_view data(reinterpret_cast<const char*>(at) + 2,
+                                 size < 2 ? 0 : size - 2);
+    JpegReader* const reader = Of(reinterpret_cast<j_common_ptr>(jpeg));
+    if (data.substr(0, kExifName.size()) == kExifName &&
+        reader->exif_blocks_ < kMaxExifBlocks) {
+      reader->exif_[reader->exif_blocks_++] = data.substr(kExifName.size());
+    }
+    Skip(jpeg, static_cast<long>(2 + data.size()));  // NOLINT: its type
+    return TRUE;
+  }
+
   static void Skip(j_decompress_ptr jpeg, long count) {  // NOLINT: its type
+    JpegReader* const reader = Of(reinterpret_cast<j_common_ptr>(jpeg));
+    if (++reader->markers_ % kMarkersPerPoll == 0) reader->StopIfUnwanted();
     if (count <= 0) return;
     if (static_cast<size_t>(count) > jpeg->src->bytes_in_buffer) OnEnd(jpeg);
     jpeg->src->next_input_byte += count;
@@ -123,14 +167,18 @@ class JpegReader {
   // Before each row of pixels or, of a progressive picture, of blocks.
   static void OnProgress(j_common_ptr jpeg) {
     JpegReader* const reader = Of(jpeg);
-    if (reader->unwanted_ && reader->unwanted_()) {
-      reader->stopped_ = true;
-      std::longjmp(reader->jump_, 1);
-    }
+    reader->StopIfUnwanted();
     if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number >
         kMaxScans) {
-      Fail(jpeg, "it has more than 100 scans");
+      reader->has_too_many_scans_ = true;
+      std::longjmp(reader->jump_, 1);
     }
+  }
+
+  void StopIfUnwanted() {
+    if (!unwanted_ || !unwanted_()) return;
+    stopped_ = true;
+    std::longjmp(jump_, 1);
   }
 
   jpeg_decompress_struct jpeg_ = {};
@@ -141,6 +189,10 @@ class JpegReader {
   char error_[JMSG_LENGTH_MAX] = "";
   const Unwanted& unwanted_;
   bool stopped_ = false;
+  bool has_too_many_scans_ = false;
+  int64_t markers_ = 0;                     // passed over
+  absl::string_view exif_[kMaxExifBlocks];  // of the file
+  int exif_blocks_ = 0;
 };
 
 // One row of inverted CMYK, as Adobe writes it, to RGB with PIL's rounding:
@@ -175,20 +227,6 @@ bool JpegReader::ReadPixels(JSAMPROW row, uint8_t* rgb) {
   return true;
 }
 
-int Orientation(const jpeg_decompress_struct& header) {
-  // A long EXIF block goes on in further markers of the same name.
-  std::string exif;
-  for (const jpeg_marker_struct* marker = header.marker_list; marker != nullptr;
-       marker = marker->next) {
-    const absl::string_view data(reinterpret_cast<const char*>(marker->data),
-                                 marker->data_length);
-    if (data.substr(0, kExifName.size()) == kExifName) {
-      absl::StrAppend(&exif, data.substr(kExifName.size()));
-    }
-  }
-  return ExifOrientation(exif);
-}
-
 }  // namespace
 
 absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
@@ -207,7 +245,7 @@ absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
                                               "known"));
   }
   StoredImage stored;
-  stored.orientation = Orientation(header);
+  stored.orientation = ExifOrientation(reader.Exif());
   stored.image = BlackImage(static_cast<int>(header.image_width),
                             static_cast<int>(header.image_height));
   std::vector<JSAMPLE> row(static_cast<size_t>(header.image_width) * 4);

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "storage/image_codecs.h"
 #include "storage/image_orientation.h"
 #include "webp/decode.h"
@@ -13,6 +14,24 @@ namespace lapidary {
 namespace {
 
 constexpr char kFormat[] = "WebP";
+
+// libwebp keeps some 50 bytes of each chunk; an animation has one for a frame.
+constexpr int64_t kMaxChunks = 1 << 16;
+
+// Whether the file, RIFF chunks behind a header of 12 bytes, has more.
+bool HasTooManyChunks(absl::string_view bytes) {
+  constexpr size_t kHeader = 12, kChunkHeader = 8;
+  size_t at = kHeader;
+  for (int64_t chunks = 0; at + kChunkHeader <= bytes.size(); ++chunks) {
+    if (chunks == kMaxChunks) return true;
+    uint64_t size = 0;
+    for (size_t i = 0; i < 4; ++i) {
+      size |= uint64_t{static_cast<uint8_t>(bytes[at + 4 + i])} << 8 * i;
+    }
+    at += kChunkHeader + size + size % 2;  // chunks begin at even places
+  }
+  return false;
+}
 
 struct DeleteDemuxer {
   void operator()(WebPDemuxer* demuxer) const { WebPDemuxDelete(demuxer); }
@@ -51,6 +70,11 @@ absl::StatusOr<StoredImage> DecodeWebp(absl::string_view bytes,
                                        const ImageLimits& limits,
                                        const Unwanted& unwanted) {
   if (unwanted && unwanted()) return UnwantedImage(kFormat);
+  if (HasTooManyChunks(bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("WebP image: it has more than ", kMaxChunks,
+                     " chunks; save it again, as a single picture"));
+  }
   const WebPData data = {reinterpret_cast<const uint8_t*>(bytes.data()),
                          bytes.size()};
   const std::unique_ptr<WebPDemuxer, DeleteDemuxer> demuxer(WebPDemux(&data));

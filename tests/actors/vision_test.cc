@@ -20,6 +20,7 @@
 #include "tests/actors/nano_node.h"
 #include "tests/support/files.h"
 #include "tests/support/image_goldens.h"
+#include "tests/support/png_file.h"
 
 namespace lapidary {
 namespace {
@@ -377,6 +378,27 @@ TEST(VisionTest, ImagesThatNobodyWaitsFor_AreNotEncoded) {
   }));
   EXPECT_LT(GetStatus(*served.stub).vision().images(), 25u);
   EXPECT_EQ(What(*served.stub, Owl(101)), "owl");
+}
+
+// More than may wait, given up while the image before them is still decoded.
+TEST(VisionTest, ImagesGivenUp_LeaveTheirPlaces) {
+  const Served served(NanoOptions());
+  auto slow = std::async(std::launch::async, [&] {
+    return Generate(*served.stub, AskImages({BlackPng(7000)}, "What is this?"));
+  });
+  EXPECT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.vision().waiting() == 1;
+  }));
+  std::vector<std::future<Answer>> given_up;
+  for (int i = 0; i < 80; ++i) {
+    given_up.push_back(std::async(std::launch::async, [&served, i] {
+      return Generate(*served.stub, AskImages({Owl(1000 + i)}, "What?"),
+                      nullptr, /*deadline_ms=*/250);
+    }));
+  }
+  for (auto& answer : given_up) answer.get();
+  EXPECT_EQ(What(*served.stub, Owl(2000)), "owl");
+  EXPECT_TRUE(slow.get().status.ok());
 }
 
 TEST(VisionTest, AskedForAgainAsItIsGivenUp_IsAnswered) {

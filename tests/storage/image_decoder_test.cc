@@ -2,8 +2,6 @@
 // a whole picture of a sensible size. The good ones: image_golden_test.cc.
 #include "storage/image_decoder.h"
 
-#include <zlib.h>
-
 #include <string>
 #include <vector>
 
@@ -12,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/image_goldens.h"
+#include "tests/support/png_file.h"
 
 namespace lapidary {
 namespace {
@@ -31,28 +30,9 @@ void ExpectInvalid(const absl::Status& status,
   }
 }
 
-std::string BigEndian(uint32_t number) {
-  std::string bytes;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    bytes.push_back(static_cast<char>(number >> shift));
-  }
-  return bytes;
-}
-
-std::string PngChunk(const std::string& name, const std::string& data) {
-  const std::string body = name + data;
-  const auto crc = crc32(0, reinterpret_cast<const Bytef*>(body.data()),
-                         static_cast<uInt>(body.size()));
-  return BigEndian(static_cast<uint32_t>(data.size())) + body +
-         BigEndian(static_cast<uint32_t>(crc));
-}
-
 // A PNG file of 8-bit RGB whose header says width x height, with few pixels.
 std::string PngHeader(uint32_t width, uint32_t height) {
-  return "\x89PNG\r\n\x1a\n" +
-         PngChunk("IHDR", BigEndian(width) + BigEndian(height) +
-                              std::string("\x08\x02\0\0\0", 5)) +
-         PngChunk("IDAT", "few") + PngChunk("IEND", "");
+  return PngFile(width, height, /*depth=*/8, /*colour_type=*/2, "few");
 }
 
 // `bytes` with `replacement` at `offset`.
@@ -183,13 +163,7 @@ TEST(ImageDecoder, PixelsOverwritten_AreAnErrorOrAPicture) {
 TEST(ImageDecoder, PngTexts_AreNotInflated) {
   std::string zeros;
   zeros.resize(20'000'000);
-  std::string deflated(compressBound(zeros.size()), '\0');
-  uLongf size = deflated.size();
-  ASSERT_EQ(
-      compress(reinterpret_cast<Bytef*>(deflated.data()), &size,
-               reinterpret_cast<const Bytef*>(zeros.data()), zeros.size()),
-      Z_OK);
-  deflated.resize(size);
+  const std::string deflated = Deflated(zeros);
   std::string bombs;
   for (int i = 0; i < 500; ++i) {
     bombs += PngChunk("zTXt", std::string("Comment\0\0", 9) + deflated);
@@ -213,6 +187,42 @@ TEST(ImageDecoder, JpegOfManyScans_IsAnError) {
   for (int i = 0; i < 150; ++i) scans += again;
   jpeg.insert(scan, scans);
   ExpectInvalid(Decoding(jpeg), {"JPEG", "more than 100 scans"});
+}
+
+// The marker that holds EXIF, empty, again and again. Kept, as libjpeg keeps
+// them, they would take hours.
+TEST(ImageDecoder, JpegOfAMillionMarkers_IsReadOnce) {
+  std::string markers;
+  for (int i = 0; i < 1'000'000; ++i) markers.append("\xFF\xE1\x00\x02", 4);
+  const std::string jpeg = ImageFile("jpg_420.jpg");
+  const std::string many = jpeg.substr(0, 2) + markers + jpeg.substr(2);
+  const auto image = DecodeImage(many, ImageLimits());
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_EQ(image->rgb, DecodeImage(jpeg, ImageLimits())->rgb);
+  int asked = 0;
+  const auto stopped =
+      DecodeImage(many, ImageLimits(), [&asked] { return ++asked >= 100; });
+  EXPECT_TRUE(absl::IsCancelled(stopped.status()));
+  EXPECT_EQ(asked, 100);
+}
+
+TEST(ImageDecoder, JpegMarkerBeyondTheFile_IsAnError) {
+  const std::string jpeg = ImageFile("jpg_420.jpg").substr(0, 2);
+  for (const absl::string_view rest :
+       {absl::string_view("\xFF\xE1", 2), absl::string_view("\xFF\xE1\x00", 3),
+        absl::string_view("\xFF\xE1\x00\x10"
+                          "Exif",
+                          8)}) {
+    ExpectInvalid(Decoding(absl::StrCat(jpeg, rest)), {"JPEG", "ends before"});
+  }
+}
+
+TEST(ImageDecoder, WebpOfManyChunks_IsAnError) {
+  std::string webp = ImageFile("webp_lossy_alpha.webp");
+  for (int i = 0; i < 70'000; ++i) webp.append("ABCD\0\0\0\0", 8);
+  const auto size = static_cast<uint32_t>(webp.size() - 8);
+  for (int i = 0; i < 4; ++i) webp[4 + i] = static_cast<char>(size >> 8 * i);
+  ExpectInvalid(Decoding(webp), {"WebP", "more than 65536 chunks"});
 }
 
 TEST(ImageDecoder, Unwanted_StopsAtTheNextRow) {

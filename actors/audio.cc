@@ -134,7 +134,7 @@ caf::result<EncodedMedium> AudioActorState::Take(const EncodeSound& encode) {
     return EncodedMedium{OtherTower(), {}};
   }
   auto promise = self_->make_response_promise<EncodedMedium>();
-  clips_.DropUnwanted(1);  // may be what fills the line
+  clips_.DropUnwanted(1);  // lest they keep this one out
   if (clips_.Take(encode.file, encode.key, {promise, encode.cancelled})) {
     ReadFirst();
   }

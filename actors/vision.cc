@@ -186,7 +186,7 @@ caf::result<EncodedMedium> Take(Self self, const EncodeImage& encode) {
     return EncodedMedium{OtherTower(), {}};
   }
   auto promise = self->make_response_promise<EncodedMedium>();
-  state.jobs.DropUnwanted(1);  // may be what fills the line
+  state.jobs.DropUnwanted(1);  // lest they keep this one out
   const MediaJob* job =
       state.jobs.Take(encode.file, encode.key, {promise, encode.cancelled});
   if (job != nullptr && state.jobs.size() == 1) Begin(self);

@@ -65,13 +65,6 @@ class JpegReader {
     if (jpeg_.err->msg_code == JERR_OUT_OF_MEMORY) {
       return absl::ResourceExhaustedError("JPEG image: no memory to decode it");
     }
-    if (jpeg_.err->msg_code == JERR_IMAGE_TOO_BIG) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("JPEG image: its header says ", jpeg_.image_width, " x ",
-                       jpeg_.image_height,
-                       " pixels, more than can be decoded; scale it "
-                       "down, the model sees at most 768 x 768"));
-    }
     if (has_too_many_scans_) {
       return absl::InvalidArgumentError(
           absl::StrCat("JPEG image: it has more than ", kMaxScans,
@@ -79,6 +72,9 @@ class JpegReader {
     }
     return DamagedImage(kFormat, error_);
   }
+
+  // Whether the header names a size that libjpeg has no numbers for.
+  bool too_big() const { return jpeg_.err->msg_code == JERR_IMAGE_TOO_BIG; }
 
   // All markers before the pixels.
   bool ReadHeader() {
@@ -233,11 +229,14 @@ absl::StatusOr<StoredImage> DecodeJpeg(absl::string_view bytes,
                                        const ImageLimits& limits,
                                        const Unwanted& unwanted) {
   JpegReader reader(bytes, unwanted);
-  if (!reader.ReadHeader()) return reader.error();
+  const bool read = reader.ReadHeader();
   const jpeg_decompress_struct& header = reader.header();
-  const absl::Status size =
-      CheckImageSize(kFormat, header.image_width, header.image_height, limits);
-  if (!size.ok()) return size;
+  if (read || reader.too_big()) {
+    const absl::Status size = CheckImageSize(kFormat, header.image_width,
+                                             header.image_height, limits);
+    if (!size.ok()) return size;
+  }
+  if (!read) return reader.error();
   const int channels = header.num_components;
   if (channels != 1 && channels != 3 && channels != 4) {
     return DamagedImage(kFormat, absl::StrCat("it has ", channels,

@@ -18,16 +18,23 @@ constexpr char kFormat[] = "WebP";
 // libwebp keeps some 50 bytes of each chunk; an animation has one for a frame.
 constexpr int64_t kMaxChunks = 1 << 16;
 
-// Whether the file, RIFF chunks behind a header of 12 bytes, has more.
+uint64_t LittleEndian(absl::string_view bytes, size_t at) {
+  uint64_t number = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    number |= uint64_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
+  }
+  return number;
+}
+
+// Whether the RIFF that the file begins with has more.
 bool HasTooManyChunks(absl::string_view bytes) {
   constexpr size_t kHeader = 12, kChunkHeader = 8;
+  if (bytes.size() < kHeader) return false;
+  bytes = bytes.substr(0, kChunkHeader + LittleEndian(bytes, 4));
   size_t at = kHeader;
   for (int64_t chunks = 0; at + kChunkHeader <= bytes.size(); ++chunks) {
     if (chunks == kMaxChunks) return true;
-    uint64_t size = 0;
-    for (size_t i = 0; i < 4; ++i) {
-      size |= uint64_t{static_cast<uint8_t>(bytes[at + 4 + i])} << 8 * i;
-    }
+    const uint64_t size = LittleEndian(bytes, at + 4);
     at += kChunkHeader + size + size % 2;  // chunks begin at even places
   }
   return false;

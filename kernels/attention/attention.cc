@@ -176,11 +176,11 @@ HWY_INLINE void AddColumns(const Block& block, int64_t at, int64_t head_dim,
     }
   }
   const T* value = reinterpret_cast<const T*>(block.values) + at;
-  const T* next = reinterpret_cast<const T*>(block.next) + at;
+  const T* next = reinterpret_cast<const T*>(block.next);
   for (int64_t p = 0; p < block.count; ++p, value += block.row_stride) {
     if (p < block.next_count) {
       PrefetchBytes(
-          reinterpret_cast<const std::byte*>(next + p * block.next_stride),
+          reinterpret_cast<const std::byte*>(next + at + p * block.next_stride),
           kVectors * lanes * sizeof(T));
     }
     hn::Vec<F> columns[kVectors];

@@ -16,7 +16,8 @@ namespace {
 // Of a piece. Its results, 256 KB, stay in a core's second cache.
 constexpr int64_t kMostRows = 256;
 constexpr int64_t kColumns = 4 * kPanelRows;
-static_assert(kColumns % kQuantRecordDepth == 0, "what ProductRows::Put wants");
+static_assert(kColumns % kQuantRecordDepth == 0 && kColumns % kAmxColumns == 0,
+              "what ProductRows::Put wants");
 
 // Rows up to a class of sizes are computed and thrown away.
 constexpr int64_t kSpareRows = 16;

@@ -17,9 +17,9 @@
 
 namespace lapidary::kernels::audio {
 
-// The rows that products read, in memory that somebody else owns: f32 or bf16,
-// as their weights are multiplied by, in AMX's order where the CPU has it, or
-// quantised to 8 bits for int8 weights.
+// The rows that products read, in memory that somebody else owns, as their
+// weights are multiplied by: f32, bf16 (AmxRows where the CPU has AMX), or
+// quantised to 8 bits.
 class ProductRows {
  public:
   // What a product of so many rows needs.

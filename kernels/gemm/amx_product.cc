@@ -20,10 +20,10 @@ namespace lapidary::kernels {
 namespace {
 
 // Of a tile register.
-constexpr int64_t kRows = 16;
-constexpr int64_t kRowBytes = 64;
-constexpr int64_t kStep = kRowBytes / 2;  // bf16 of k
-constexpr int64_t kColumns = kRowBytes / 4;
+constexpr int64_t kRows = kAmxRows;
+constexpr int64_t kStep = kAmxColumns;  // of k
+constexpr int64_t kRowBytes = 2 * kStep;
+constexpr int64_t kColumns = kRowBytes / 4;  // of outputs
 
 // A block of outputs: two registers of rows by two of columns, so that four
 // registers are loaded for four products.
@@ -36,9 +36,9 @@ constexpr int64_t kPanelBlocks = kPanelRows / kBlockColumns;
 constexpr int64_t kPairBytes = kPanelRows * 4;
 constexpr int64_t kStepBytes = kStep / 2 * kPairBytes;
 
-// A stretch of k, whose weights of a block stay in the first cache for all rows
-// and whose inputs stay in the second for all panels of a group. So do the
-// group's sums in between.
+// A stretch of k. Its weights of a panel and its inputs of a block of rows,
+// some 70 KB, come from the two nearest caches for all rows, and all its inputs
+// from the second for all panels of a group, whose sums stay there in between.
 constexpr int64_t kMostSteps = 12;
 // Where rows of inputs follow one another the first cache holds few of them, so
 // that only what exceeds the second is worth a way of the sums through memory.
@@ -77,22 +77,22 @@ void ConfigureRows(int64_t rows) {
 // rows waits for memory alone, and with all of them it waits a fifth less.
 // (Emerald Rapids.)
 struct Ahead {
-  const std::byte* at = nullptr;
-  int64_t apart = 0;  // bytes
-  int64_t lines = 0;  // of each step
+  uintptr_t at = 0;  // goes on behind what is asked for, and maybe all there is
+  int64_t apart = 0;     // bytes
+  int64_t requests = 0;  // of each step
 
   Ahead(const std::byte* first, int64_t bytes, int64_t steps, bool all)
-      : at(first), apart(all ? 64 : 128) {
+      : at(reinterpret_cast<uintptr_t>(first)), apart(all ? 64 : 128) {
     if (first != nullptr && steps > 0) {
-      lines = (bytes / apart + steps - 1) / steps;
+      requests = (bytes / apart + steps - 1) / steps;
     }
   }
 
   LAPIDARY_AMX_INLINE void Step() {
-    for (int64_t i = 0; i < lines; ++i) {
-      _mm_prefetch(at + i * apart, _MM_HINT_T1);
+    for (int64_t i = 0; i < requests; ++i) {
+      _mm_prefetch(reinterpret_cast<const void*>(at + i * apart), _MM_HINT_T1);
     }
-    at += lines * apart;
+    at += requests * apart;
   }
 };
 
@@ -157,14 +157,14 @@ struct Stretch {
 //   rest  [kBlockRows][kStep]
 template <bool kTwo>
 LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const Stretch& stretch,
-                                       int64_t step_bytes, const uint16_t* rest,
-                                       float* sums, int64_t stride,
-                                       Ahead* ahead) {
+                                       int64_t columns_bytes,
+                                       const uint16_t* rest, float* sums,
+                                       int64_t stride, Ahead* ahead) {
   stretch.first > 0 ? LoadSums<kTwo>(sums, stride) : ZeroSums();
   for (int64_t step = 0; step < stretch.count; ++step) {
     MultiplyStep<kTwo>(at);
     ahead->Step();
-    at.x += step_bytes;
+    at.x += columns_bytes;
     at.w += kStepBytes;
   }
   if (stretch.has_rest) {
@@ -277,18 +277,18 @@ void Multiplication::Run() {
 
 void Multiplication::MultiplyPanel(int64_t panel, int64_t index) {
   const Stretch stretch = StretchAt(index);
-  Ahead ahead(NextWeights(panel, index), stretch.count * kStepBytes,
+  Ahead ahead(NextWeights(panel, index), stretch_steps_ * kStepBytes,
               row_blocks_ * kPanelBlocks * stretch.count, row_blocks_ == 1);
   const int64_t first = panel * kPanelRows;
   const int64_t last = std::min(first + kPanelRows, p_.n);
   Operands at;
   at.row_bytes = p_.inputs.row_bytes;
-  at.lower = p_.inputs.block_bytes;
+  at.lower = p_.inputs.rows_bytes;
   for (int64_t row = 0; row < p_.inputs.rows; row += kBlockRows) {
     Configure(RowsOfBlock(row));
     if (stretch.has_rest) CopyRest(row);
-    at.x = p_.inputs.data + row / kRows * p_.inputs.block_bytes +
-           stretch.first * p_.inputs.step_bytes;
+    at.x = p_.inputs.data + row / kRows * p_.inputs.rows_bytes +
+           stretch.first * p_.inputs.columns_bytes;
     for (int64_t column = first; column < last; column += kBlockColumns) {
       at.w = Weights(panel, index) + (column - first) * 4;
       AddBlock(at, stretch, row, column, &ahead);
@@ -304,11 +304,12 @@ void Multiplication::AddBlock(const Operands& at, const Stretch& stretch,
                           ? static_cast<float*>(p_.target) + row * p_.n + column
                           : Room(row, column);
   const int64_t stride = (in_place ? p_.n : kBlockColumns) * 4;
-  const int64_t step_bytes = p_.inputs.step_bytes;
+  const int64_t columns_bytes = p_.inputs.columns_bytes;
   if (RowsOfBlock(row) > kRows) {
-    MultiplyBlock<true>(at, stretch, step_bytes, rest_, sums, stride, ahead);
+    MultiplyBlock<true>(at, stretch, columns_bytes, rest_, sums, stride, ahead);
   } else {
-    MultiplyBlock<false>(at, stretch, step_bytes, rest_, sums, stride, ahead);
+    MultiplyBlock<false>(at, stretch, columns_bytes, rest_, sums, stride,
+                         ahead);
   }
   const bool last = stretch.first + stretch.count == steps_;
   if (last && !in_place) WriteBlock(sums, row, column);
@@ -339,9 +340,9 @@ void Multiplication::CopyRest(int64_t row) {
   std::memset(rest_, 0, sizeof(rest_));
   for (int64_t r = 0; r < RowsOfBlock(row); ++r) {
     std::memcpy(rest_ + r * kStep,
-                p_.inputs.data + (row + r) / kRows * p_.inputs.block_bytes +
+                p_.inputs.data + (row + r) / kRows * p_.inputs.rows_bytes +
                     (row + r) % kRows * p_.inputs.row_bytes +
-                    steps_ * p_.inputs.step_bytes,
+                    steps_ * p_.inputs.columns_bytes,
                 (p_.inputs.k - steps_ * kStep) * 2);
   }
 }

@@ -19,14 +19,17 @@ namespace lapidary::kernels {
 // Whether this CPU and Linux allow it.
 bool AmxProductUsable();
 
-// Where bf16 inputs are. They come in blocks of 16 rows and steps of 32
-// columns.
+// What a tile register holds: inputs come in tiles of 16 rows by 32 columns.
+inline constexpr int64_t kAmxRows = 16;
+inline constexpr int64_t kAmxColumns = 32;
+
+// Where bf16 inputs are.
 struct AmxInputs {
   const std::byte* data = nullptr;
   int64_t rows = 0, k = 0;
-  // From a row to the next within a block, from a step to the next, and from a
-  // block to the next.
-  int64_t row_bytes = 0, step_bytes = 0, block_bytes = 0;
+  // From a row of a tile to the next, from a tile to the one with the next
+  // columns, and to the one with the next rows.
+  int64_t row_bytes = 0, columns_bytes = 0, rows_bytes = 0;
   bool padded = false;  // zeros follow k to the end of its last step; otherwise
                         // nothing beyond k is read
 
@@ -37,8 +40,8 @@ struct AmxInputs {
             rows,
             k,
             /*row_bytes=*/2 * k,
-            /*step_bytes=*/64,
-            /*block_bytes=*/32 * k};
+            /*columns_bytes=*/2 * kAmxColumns,
+            /*rows_bytes=*/2 * k * kAmxRows};
   }
 };
 

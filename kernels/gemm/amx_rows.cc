@@ -8,20 +8,18 @@
 namespace lapidary::kernels {
 namespace {
 
-// Of a register.
-constexpr int64_t kRows = 16;
-constexpr int64_t kDepth = 32;
-constexpr int64_t kRowBytes = kDepth * 2;
-constexpr int64_t kPieceBytes = kRows * kRowBytes;
+constexpr int64_t kRowBytes = kAmxColumns * 2;
+constexpr int64_t kTileBytes = kAmxRows * kRowBytes;
 
-int64_t BlockBytes(int64_t k) {
-  return (k + kDepth - 1) / kDepth * kPieceBytes;
+// Of all tiles of kAmxRows rows.
+int64_t RowsBytes(int64_t k) {
+  return (k + kAmxColumns - 1) / kAmxColumns * kTileBytes;
 }
 
 }  // namespace
 
 size_t AmxRows::Bytes(int64_t rows, int64_t k) {
-  return (rows + kRows - 1) / kRows * BlockBytes(k);
+  return (rows + kAmxRows - 1) / kAmxRows * RowsBytes(k);
 }
 
 AmxRows::AmxRows(int64_t rows, int64_t k, std::byte* data)
@@ -31,14 +29,15 @@ void AmxRows::Put(int64_t row, int64_t column, const float* values,
                   int64_t count) const {
   constexpr int64_t kSome = 256;  // are rounded at once
   alignas(64) uint16_t rounded[kSome];
-  std::byte* out = data_ + row / kRows * BlockBytes(k_) +
-                   column / kDepth * kPieceBytes + row % kRows * kRowBytes;
+  std::byte* out = data_ + row / kAmxRows * RowsBytes(k_) +
+                   column / kAmxColumns * kTileBytes +
+                   row % kAmxRows * kRowBytes;
   for (int64_t first = 0; first < count; first += kSome) {
     const int64_t some = std::min(kSome, count - first);
     Convert(values + first, some, DType::kBf16, rounded);
-    const int64_t whole = (some + kDepth - 1) / kDepth * kDepth;
+    const int64_t whole = (some + kAmxColumns - 1) / kAmxColumns * kAmxColumns;
     std::fill(rounded + some, rounded + whole, uint16_t{0});
-    for (int64_t i = 0; i < whole; i += kDepth, out += kPieceBytes) {
+    for (int64_t i = 0; i < whole; i += kAmxColumns, out += kTileBytes) {
       std::memcpy(out, rounded + i, kRowBytes);
     }
   }
@@ -50,8 +49,8 @@ AmxInputs AmxRows::inputs() const {
   inputs.rows = rows_;
   inputs.k = k_;
   inputs.row_bytes = kRowBytes;
-  inputs.step_bytes = kPieceBytes;
-  inputs.block_bytes = BlockBytes(k_);
+  inputs.columns_bytes = kTileBytes;
+  inputs.rows_bytes = RowsBytes(k_);
   inputs.padded = true;
   return inputs;
 }

@@ -117,6 +117,7 @@ void ScoreRuns(const float* query, absl::Span<const KvRun> runs,
   HWY_ALIGN float sums[kSums];
   for (size_t r = 0; r < runs.size(); ++r) {
     const KvRun& run = runs[r];
+    if (run.count == 0) continue;
     const T* first =
         reinterpret_cast<const T*>(run.keys) + kv_head * run.head_stride;
     for (int64_t p = 0; p < run.count; p += kKeysTogether) {
@@ -127,7 +128,9 @@ void ScoreRuns(const float* query, absl::Span<const KvRun> runs,
         const T* next = nullptr;
         if (ahead < run.count) {
           next = first + ahead * run.row_stride;
-        } else if (r + 1 < runs.size() && ahead - run.count < kRowsAhead) {
+        } else if (r + 1 < runs.size() &&
+                   ahead - run.count <
+                       std::min<int64_t>(kRowsAhead, runs[r + 1].count)) {
           const KvRun& after = runs[r + 1];
           next = reinterpret_cast<const T*>(after.keys) +
                  kv_head * after.head_stride +
@@ -258,7 +261,7 @@ void Attend(const AttentionShape& shape, int64_t kv_head, const float* query,
         block.next = row(r, p + kBlock);
         block.next_count = left - kBlock;
         block.next_stride = runs[r].row_stride;
-      } else if (r + 1 < runs.size()) {
+      } else if (r + 1 < runs.size() && runs[r + 1].count > 0) {
         block.next = row(r + 1, 0);
         block.next_count = runs[r + 1].count;
         block.next_stride = runs[r + 1].row_stride;

@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "storage/image_codecs.h"
 #include "storage/image_orientation.h"
+#include "storage/little_endian.h"
 #include "webp/decode.h"
 #include "webp/demux.h"
 
@@ -18,23 +19,15 @@ constexpr char kFormat[] = "WebP";
 // libwebp keeps some 50 bytes of each chunk; an animation has one for a frame.
 constexpr int64_t kMaxChunks = 1 << 16;
 
-uint64_t LittleEndian(absl::string_view bytes, size_t at) {
-  uint64_t number = 0;
-  for (size_t i = 0; i < 4; ++i) {
-    number |= uint64_t{static_cast<uint8_t>(bytes[at + i])} << 8 * i;
-  }
-  return number;
-}
-
 // Whether the RIFF that the file begins with has more.
 bool HasTooManyChunks(absl::string_view bytes) {
   constexpr size_t kHeader = 12, kChunkHeader = 8;
   if (bytes.size() < kHeader) return false;
-  bytes = bytes.substr(0, kChunkHeader + LittleEndian(bytes, 4));
+  bytes = bytes.substr(0, kChunkHeader + LittleEndian(bytes.substr(4, 4)));
   size_t at = kHeader;
   for (int64_t chunks = 0; at + kChunkHeader <= bytes.size(); ++chunks) {
     if (chunks == kMaxChunks) return true;
-    const uint64_t size = LittleEndian(bytes, at + 4);
+    const uint64_t size = LittleEndian(bytes.substr(at + 4, 4));
     at += kChunkHeader + size + size % 2;  // chunks begin at even places
   }
   return false;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "storage/little_endian.h"
 #include "storage/sound_resampler.h"
 
 namespace lapidary {
@@ -71,14 +72,6 @@ const char* FormatName(int format) {
   }
 }
 
-uint32_t Word(absl::string_view bytes, size_t at) {
-  uint32_t word = 0;
-  for (size_t i = 0; i < 4; ++i) {
-    word |= uint32_t{static_cast<unsigned char>(bytes[at + i])} << (8 * i);
-  }
-  return word;
-}
-
 // The checksum of an Ogg page, whose own four bytes count as 0.
 uint32_t OggChecksum(absl::string_view page) {
   static const std::vector<uint32_t>* const table = [] {
@@ -139,7 +132,7 @@ absl::Status DecodeAll(SNDFILE* file, const SF_INFO& info,
 absl::Status CheckWav(absl::string_view bytes) {
   size_t at = 12;
   while (at + 8 <= bytes.size()) {
-    const uint64_t size = Word(bytes, at + 4);
+    const uint64_t size = LittleEndian(bytes.substr(at + 4, 4));
     const uint64_t left = bytes.size() - at - 8;
     if (bytes.substr(at, 4) == "data") {
       // Whoever writes to a pipe does not know the size.
@@ -175,7 +168,7 @@ absl::Status CheckOgg(absl::string_view bytes) {
     if (size > rest.size()) {
       return DamagedSound("Ogg", absl::StrCat(name, " is cut off"));
     }
-    if (OggChecksum(rest.substr(0, size)) != Word(rest, 22)) {
+    if (OggChecksum(rest.substr(0, size)) != LittleEndian(rest.substr(22, 4))) {
       return DamagedSound("Ogg", absl::StrCat(name, " has a wrong checksum"));
     }
     at += size;

@@ -59,6 +59,7 @@ AudioStatus AudioActorState::Describe() const {
     status.live_waiting_samples =
         std::max(status.live_waiting_samples, live.encoding.waiting_samples());
   }
+  if (batch_ != nullptr) status.activation_bytes += batch_->bytes();
   status.live = static_cast<int64_t>(live_.size());
   return status;
 }
@@ -86,42 +87,43 @@ void AudioActorState::UnloadIfIdle() {
 
 void AudioActorState::Arm() {
   const bool clip = !clips_.empty() && clips_.front().encoding != nullptr;
-  const bool live = std::any_of(live_.begin(), live_.end(), [](auto& entry) {
-    return entry.second.encoding.HasWork();
-  });
-  if ((clip || live) && !std::exchange(armed_, true)) {
+  if ((clip || batch_ != nullptr || LiveHasWork()) &&
+      !std::exchange(armed_, true)) {
     self_->send(self_, NextSoundSlice{});
   }
 }
 
-absl::Status AudioActorState::Slice(SoundEncoding* encoding,
-                                    int64_t* compute_ns) {
+absl::StatusOr<std::chrono::nanoseconds> AudioActorState::Slice(
+    absl::FunctionRef<absl::Status()> step) {
   try {
     const kernels::ComputeTurn turn;
     const Time began = Clock::now();
-    const absl::Status status = encoding->Step();
-    const int64_t ns = std::chrono::nanoseconds(Clock::now() - began).count();
-    counters_.compute_ns += ns;
-    *compute_ns += ns;
-    return status;
+    const absl::Status status = step();
+    const std::chrono::nanoseconds took = Clock::now() - began;
+    counters_.compute_ns += took.count();
+    if (!status.ok()) return status;
+    return took;
   } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError(
-        "no memory to encode the sound; try again later");
+    return NoMemory();
   }
 }
 
-// Live sounds first, each once, then the files.
+absl::Status AudioActorState::NoMemory() {
+  return absl::ResourceExhaustedError(
+      "no memory to encode the sound; try again later");
+}
+
 void AudioActorState::Advance() {
   armed_ = false;
   clips_.DropUnwanted(1);
-  auto next = live_.upper_bound(last_live_);
-  while (next != live_.end() && !next->second.encoding.HasWork()) ++next;
-  if (next != live_.end()) {
-    last_live_ = next->first;
-    AdvanceLive(next->first, next->second);
-  } else {
-    last_live_ = 0;
-    if (!clips_.empty() && clips_.front().encoding != nullptr) AdvanceClip();
+  if (batch_ == nullptr && LiveHasWork()) BeginBatch();
+  const bool clip = !clips_.empty() && clips_.front().encoding != nullptr;
+  if (clip && (batch_ == nullptr || slices_of_batches_ >= in_batch_.size())) {
+    slices_of_batches_ = 0;
+    AdvanceClip();
+  } else if (batch_ != nullptr) {
+    ++slices_of_batches_;
+    AdvanceBatch();
   }
   Post();
   Arm();
@@ -180,9 +182,8 @@ void AudioActorState::AdvanceClip() {
   Clip& first = clips_.front();
   if (!first.wanted()) return FinishFirst(clips_.Unwanted());
   const int64_t windows = first.encoding->windows();
-  int64_t ns = 0;
-  const absl::Status status = Slice(first.encoding.get(), &ns);
-  if (!status.ok()) return FinishFirst(status);
+  const auto took = Slice([&first] { return first.encoding->Step(); });
+  if (!took.ok()) return FinishFirst(took.status());
   if (first.encoding->done()) return FinishFirst(first.encoding->Rows());
   if (first.encoding->windows() == windows || clips_.size() == 1) return;
   // It has had its window: the others' turn.

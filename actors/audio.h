@@ -3,10 +3,12 @@
 //
 // Its tower is loaded when a sound first needs it, or at the start if it is
 // pinned, and unloaded after some time without sounds. Work is done in slices
-// between which the decoder has its turns (kernels/compute_turn.h): one of each
-// live sound that has enough for a batch, then one of the files, which take
-// turns by the window. A file that was encoded before, or is being encoded, is
-// not encoded again.
+// between which the decoder has its turns (kernels/compute_turn.h). As soon as
+// one live sound has enough for a batch, all that have something go through the
+// tower together, since its weights are then read once for all of them. The
+// files have a slice for as many of the batch's as there are sounds in it, and
+// take turns by the window. A file that was encoded before, or is being
+// encoded, is not encoded again.
 #ifndef LAPIDARY_ACTORS_AUDIO_H_
 #define LAPIDARY_ACTORS_AUDIO_H_
 
@@ -17,6 +19,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "actors/lazy_tower.h"
 #include "actors/loudness.h"
 #include "actors/media_jobs.h"
@@ -87,7 +90,7 @@ class AudioActorState {
     std::unique_ptr<PcmStream> pcm;
     SoundEncoding encoding;
     Loudness loudness;
-    int64_t compute_ns = 0;
+    int64_t compute_ns = 0;  // its share of the batches'
     bool wants_rows = false;
     int64_t rows_told = 0;
     // A chunk that has been taken and is answered when there is room; or the
@@ -108,7 +111,11 @@ class AudioActorState {
   void Post() const;
   // Has another slice done, if there is anything to do.
   void Arm();
-  absl::Status Slice(SoundEncoding* encoding, int64_t* compute_ns);
+  // Does a slice, in the process's turn; returns how long it took.
+  //   step  returns a Status, and may throw std::bad_alloc
+  absl::StatusOr<std::chrono::nanoseconds> Slice(
+      absl::FunctionRef<absl::Status()> step);
+  static absl::Status NoMemory();
   // Whether a sound is there that needs the tower.
   bool busy() const { return !clips_.empty() || !live_.empty(); }
   // Lets the tower rest where nothing needs it any more.
@@ -123,7 +130,13 @@ class AudioActorState {
   // --- Live sounds
   // With the rows that are due (OpenSound::wants_rows).
   SoundTaken Taken(Live& live) const;
-  void AdvanceLive(SoundId id, Live& live);
+  bool LiveHasWork() const;
+  // Has the live sounds that have something to do go through the tower
+  // together.
+  void BeginBatch();
+  void AdvanceBatch();
+  // Answers who waits for a sound that has come so far.
+  void AnswerLive(SoundId id);
   void Fail(SoundId id, const absl::Status& status);
   void Remove(SoundId id);
 
@@ -135,7 +148,11 @@ class AudioActorState {
   LazyTower<kernels::audio::AudioTower> tower_;
   MediaJobs<Clip> clips_;  // the first is being read or encoded
   std::map<SoundId, Live> live_;
-  SoundId last_live_ = 0;  // that had a slice
+  // Of live sounds, while it has more to do; and those of them that are still
+  // wanted.
+  std::unique_ptr<kernels::audio::AudioBatch> batch_;
+  std::vector<SoundId> in_batch_;
+  size_t slices_of_batches_ = 0;  // since the files had one
   bool armed_ = false;
   AudioStatus counters_;
 };

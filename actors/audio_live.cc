@@ -70,7 +70,7 @@ caf::result<SoundTaken> AudioActorState::TakePcm(const PushSound& push) {
     taken.status = live.pcm->Push(*push.pcm, &samples);
     if (taken.status.ok()) live.encoding.Push(samples);
   } catch (const std::bad_alloc&) {
-    taken.status = absl::ResourceExhaustedError("no memory for the sound");
+    taken.status = NoMemory();
   }
   if (!taken.status.ok()) {
     Remove(push.sound);
@@ -114,9 +114,66 @@ caf::result<LiveSound> AudioActorState::EndLive(const EndSound& end) {
   return promise;
 }
 
-void AudioActorState::AdvanceLive(SoundId id, Live& live) {
-  const absl::Status status = Slice(&live.encoding, &live.compute_ns);
-  if (!status.ok()) return Fail(id, status);
+bool AudioActorState::LiveHasWork() const {
+  return std::any_of(live_.begin(), live_.end(), [](const auto& entry) {
+    return entry.second.encoding.HasWork();
+  });
+}
+
+void AudioActorState::BeginBatch() {
+  std::vector<kernels::audio::AudioState*> clips;
+  std::vector<SoundId> joining;
+  for (const auto& [id, live] : live_) {
+    // Who has less than a batch of its own costs next to nothing in another's,
+    // and the next batch then finds all of them ready at the same time.
+    if (live.encoding.HasWork(/*frames=*/1)) joining.push_back(id);
+  }
+  for (const SoundId id : joining) {
+    try {
+      auto clip = live_.at(id).encoding.Next();
+      if (!clip.ok()) {
+        Fail(id, clip.status());
+      } else if (*clip == nullptr) {
+        AnswerLive(id);
+      } else {
+        clips.push_back(*clip);
+        in_batch_.push_back(id);
+      }
+    } catch (const std::bad_alloc&) {
+      Fail(id, NoMemory());
+    }
+  }
+  if (clips.empty()) return;
+  batch_ = std::make_unique<kernels::audio::AudioBatch>(tower_.get(), clips);
+}
+
+void AudioActorState::AdvanceBatch() {
+  bool more = false;
+  const auto took = Slice([&] {
+    more = batch_->Step();
+    return absl::OkStatus();
+  });
+  if (took.ok()) {
+    const auto sounds = static_cast<int64_t>(in_batch_.size());
+    for (const SoundId id : in_batch_) {
+      live_.at(id).compute_ns += took->count() / sounds;
+    }
+    if (more) return;
+  }
+  const std::vector<SoundId> ready = std::move(in_batch_);
+  in_batch_.clear();
+  batch_.reset();
+  for (const SoundId id : ready) {
+    if (took.ok()) {
+      AnswerLive(id);
+    } else {
+      Fail(id, took.status());
+    }
+  }
+}
+
+void AudioActorState::AnswerLive(SoundId id) {
+  Live& live = live_.at(id);
   const int64_t most =
       static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate);
   if (live.taken.has_value() && live.encoding.waiting_samples() <= most) {
@@ -166,6 +223,9 @@ void AudioActorState::Remove(SoundId id) {
   if (at == live_.end()) return;
   self_->demonitor(at->second.client);
   live_.erase(at);
+  in_batch_.erase(std::remove(in_batch_.begin(), in_batch_.end(), id),
+                  in_batch_.end());
+  if (in_batch_.empty()) batch_.reset();
   Post();
   MayRest();
 }

@@ -82,25 +82,31 @@ kernels::Tensor SoundEncoding::FirstWindowFrom(int64_t first) const {
                          std::move(buffer));
 }
 
-bool SoundEncoding::HasWork() const {
+bool SoundEncoding::HasWork(int64_t frames) const {
   if (done_) return false;
-  if (finished_ || stepping_ || ending_.has_value() || fork_wanted_)
+  if (finished_ || stepping_ != nullptr || ending_.has_value() || fork_wanted_)
     return true;
   // What Feed would move is not frames yet.
   const int64_t hop = tower_->config().mel.hop_length;
-  return waiting() / (4 * hop) + state_.waiting_frames() >= kBatchFrames;
+  return waiting() / (4 * hop) + state_.waiting_frames() >= frames;
 }
 
 absl::Status SoundEncoding::Step() {
+  if (stepping_ == nullptr) {
+    absl::StatusOr<AudioState*> next = Next();
+    if (!next.ok()) return next.status();
+    stepping_ = *next;
+  } else if (!stepping_->Step()) {
+    stepping_ = nullptr;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next() {
+  if (done_) return nullptr;
   if (ending_.has_value()) {
-    if (ending_->Step()) return absl::OkStatus();
     Append(*ending_);
     ending_.reset();
-    return absl::OkStatus();
-  }
-  if (stepping_) {
-    stepping_ = state_.Step();
-    return absl::OkStatus();
   }
   if (fork_wanted_) {
     fork_wanted_ = false;
@@ -110,16 +116,16 @@ absl::Status SoundEncoding::Step() {
   }
   const absl::Status fed = Feed();
   if (!fed.ok()) return fed;
-  if (finished_ && waiting() == 0 && !ending_.has_value()) {
+  if (ending_.has_value()) return &*ending_;
+  if (finished_ && waiting() == 0) {
     if (state_.done()) {
       Append(state_);
       done_ = true;
-      return absl::OkStatus();
+      return nullptr;
     }
     state_.Finish();
   }
-  stepping_ = !ending_.has_value();
-  return absl::OkStatus();
+  return &state_;
 }
 
 absl::Status SoundEncoding::Feed() {

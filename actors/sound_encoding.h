@@ -9,6 +9,9 @@
 //   while (!sound.done()) sound.Step();
 //   sound.Rows();
 //
+// or, where several are encoded together, with an AudioBatch of what each has
+// Next() in place of Step().
+//
 // However the samples come, the rows are the same. Where a live sound could be
 // cut it is encoded twice from there on, once as if it went on and once as if a
 // window began, until it is known whether it is longer than a window.
@@ -65,10 +68,16 @@ class SoundEncoding {
   void Finish();
 
   // Whether Step has something to do now.
-  bool HasWork() const;
+  //   frames  fewer are left to wait
+  bool HasWork(int64_t frames = kBatchFrames) const;
   // Does some milliseconds of it. Errors: those of AudioState::Push. Throws
   // std::bad_alloc.
   absl::Status Step();
+
+  // The clip whose steps come next; the caller has them all done, with others'
+  // or alone, before anything but Push and Finish is called again. Null where
+  // there is nothing to do, or it is done. Errors: those of AudioState::Push.
+  absl::StatusOr<kernels::audio::AudioState*> Next();
 
   bool done() const { return done_; }
   int64_t samples() const { return samples_; }  // pushed so far
@@ -108,11 +117,11 @@ class SoundEncoding {
 
   AudioState state_;  // of the window at hand
   QuietMoment moment_;
-  bool stepping_ = false;           // state_ has more to do
-  bool fork_wanted_ = false;        // once it has not
+  bool fork_wanted_ = false;        // once state_ has nothing left to do
   std::optional<AudioState> fork_;  // where the window may be cut
   std::vector<float> since_fork_;
   std::optional<AudioState> ending_;  // a window's last steps
+  AudioState* stepping_ = nullptr;    // what Step has more to do of
 
   std::vector<float> rows_;  // of windows that are complete
   int64_t windows_ = 0;

@@ -50,7 +50,38 @@ struct AudioState::Impl {
   explicit Impl(AudioTower* t)
       : tower(t),
         front(t->weights_.get(), &t->impl_->mel),
-        conformer(t->weights_.get()) {}
+        past(*t->weights_) {}
+
+  int64_t waiting_rows() { return front.rows().end() - past.frames(); }
+  // Up to so many of the conformer's next frames; none where none are there.
+  ConformerInput Next(int64_t most);
+
+  AudioTower* tower;
+  Subsampling front;
+  ConformerPast past;
+  std::vector<float> tokens;
+  bool in_batch = false;
+};
+
+// Frames behind the last one that becomes a token change nothing.
+ConformerInput AudioState::Impl::Next(int64_t most) {
+  const int64_t first = past.frames();
+  int64_t end = std::min(front.rows().end(), first + most);
+  if (front.finished()) {
+    const int64_t all = front.FramesAllowed();
+    const int64_t factor = tower->config().conf_reduction_factor;
+    const int64_t wanted = all == 0 ? 0 : (all - 1) / factor * factor + 1;
+    end = std::min(end, wanted);
+  }
+  if (end <= first) return {};
+  return {&past, front.rows().row(first), end - first, &tokens};
+}
+
+struct AudioBatch::Impl {
+  Impl(AudioTower* t, const std::vector<AudioState*>& states)
+      : tower(t), conformer(t->weights_.get()) {
+    for (AudioState* state : states) clips.push_back(state->impl_);
+  }
 
   // Plans what comes next; false where nothing does.
   bool Plan();
@@ -58,48 +89,50 @@ struct AudioState::Impl {
   // Runs items of the current phase for about so many multiply-adds; returns
   // what they were.
   int64_t RunSome(int64_t macs);
+  int64_t MostFramesOfClip() const {
+    return std::max<int64_t>(
+        1,
+        kMostFrames / static_cast<int64_t>(std::max<size_t>(1, clips.size())));
+  }
 
   AudioTower* tower;
-  Subsampling front;
-  Conformer conformer;
-  std::vector<float> tokens;
+  std::vector<std::shared_ptr<AudioState::Impl>> clips;
+  ConformerBatch conformer;
   std::vector<Phase> plan;
   // Where the plan is.
   size_t phase = 0;
   int64_t item = 0;
 };
 
-bool AudioState::Impl::Plan() {
+bool AudioBatch::Impl::Plan() {
   plan.clear();
   phase = 0;
   item = 0;
-  conformer.EndBatch();
-  front.rows().DropBefore(conformer.frames());
+  conformer.End();
   const auto& on_part = tower->impl_->options.on_part;
-  const int64_t waiting = front.rows().end() - conformer.frames();
-  if (waiting < kMostFrames && front.PlanBatch(on_part, &plan)) return true;
-  return PlanConformer();
+  for (const auto& clip : clips) {
+    clip->front.rows().DropBefore(clip->past.frames());
+    if (clip->waiting_rows() < MostFramesOfClip()) {
+      clip->front.PlanBatch(on_part, &plan);
+    }
+  }
+  return !plan.empty() || PlanConformer();
 }
 
-// Frames behind the last one that becomes a token change nothing.
-bool AudioState::Impl::PlanConformer() {
-  const int64_t first = conformer.frames();
-  int64_t end = std::min(front.rows().end(), first + kMostFrames);
-  if (front.finished()) {
-    const int64_t all = front.FramesAllowed();
-    const int64_t factor = tower->config().conf_reduction_factor;
-    const int64_t wanted = all == 0 ? 0 : (all - 1) / factor * factor + 1;
-    end = std::min(end, wanted);
+bool AudioBatch::Impl::PlanConformer() {
+  std::vector<ConformerInput> inputs;
+  for (const auto& clip : clips) {
+    const ConformerInput next = clip->Next(MostFramesOfClip());
+    if (next.count > 0) inputs.push_back(next);
   }
-  if (end <= first) return false;
-  if (!conformer.PlanBatch(front.rows().row(first), end - first, &tokens,
-                           tower->impl_->options.on_part, &plan)) {
+  if (inputs.empty()) return false;
+  if (!conformer.Plan(inputs, tower->impl_->options.on_part, &plan)) {
     throw std::bad_alloc();
   }
   return true;
 }
 
-int64_t AudioState::Impl::RunSome(int64_t macs) {
+int64_t AudioBatch::Impl::RunSome(int64_t macs) {
   const Phase& now = plan[phase];
   if (item == 0 && now.begin) now.begin();
   int64_t done = 0;
@@ -128,25 +161,41 @@ int64_t AudioState::Impl::RunSome(int64_t macs) {
   return done;
 }
 
+AudioBatch::AudioBatch(AudioTower* tower, const std::vector<AudioState*>& clips)
+    : impl_(std::make_unique<Impl>(tower, clips)) {
+  for (const auto& clip : impl_->clips) clip->in_batch = true;
+}
+
+AudioBatch::~AudioBatch() {
+  for (const auto& clip : impl_->clips) clip->in_batch = false;
+}
+
+bool AudioBatch::Step() {
+  int64_t left = impl_->tower->impl_->options.step_macs;
+  while (left > 0) {
+    if (impl_->phase == impl_->plan.size() && !impl_->Plan()) return false;
+    left -= impl_->RunSome(left);
+  }
+  return true;
+}
+
+size_t AudioBatch::bytes() const { return impl_->conformer.bytes(); }
+
 AudioState::AudioState(AudioTower* tower)
-    : impl_(std::make_unique<Impl>(tower)) {}
+    : impl_(std::make_shared<Impl>(tower)) {}
 AudioState::~AudioState() = default;
 AudioState::AudioState(AudioState&&) noexcept = default;
 AudioState& AudioState::operator=(AudioState&&) noexcept = default;
 
-AudioState::AudioState(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+AudioState::AudioState(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 absl::StatusOr<AudioState> AudioState::Fork() const {
-  // A batch under way has pointers into its state.
-  if (impl_->phase < impl_->plan.size()) {
+  // A batch under way has pointers into its clips.
+  if (impl_->in_batch) {
     return absl::FailedPreconditionError(
         "a sound cannot be forked in the middle of a batch");
   }
-  auto copy = std::make_unique<Impl>(*impl_);
-  copy->plan.clear();
-  copy->phase = 0;
-  copy->conformer.EndBatch();
-  return AudioState(std::move(copy));
+  return AudioState(std::make_shared<Impl>(*impl_));
 }
 
 absl::Status AudioState::Push(const float* samples, int64_t count) {
@@ -180,12 +229,13 @@ void AudioState::Finish() {
 }
 
 bool AudioState::Step() {
-  int64_t left = impl_->tower->impl_->options.step_macs;
-  while (left > 0) {
-    if (impl_->phase == impl_->plan.size() && !impl_->Plan()) return false;
-    left -= impl_->RunSome(left);
+  if (alone_ == nullptr) {
+    alone_ = std::make_unique<AudioBatch>(impl_->tower,
+                                          std::vector<AudioState*>{this});
   }
-  return true;
+  if (alone_->Step()) return true;
+  alone_.reset();
+  return false;
 }
 
 int64_t AudioState::samples() const { return impl_->front.samples(); }
@@ -201,7 +251,7 @@ int64_t AudioState::tokens() const {
 }
 
 int64_t AudioState::waiting_frames() const {
-  return impl_->front.FramesAllowed() - impl_->conformer.frames();
+  return impl_->front.FramesAllowed() - impl_->past.frames();
 }
 
 ConstMatrixView AudioState::soft_tokens() const {
@@ -210,8 +260,9 @@ ConstMatrixView AudioState::soft_tokens() const {
 }
 
 size_t AudioState::bytes() const {
-  return impl_->front.bytes() + impl_->conformer.bytes() +
-         impl_->tokens.capacity() * sizeof(float);
+  return impl_->front.bytes() + impl_->past.bytes() +
+         impl_->tokens.capacity() * sizeof(float) +
+         (alone_ == nullptr ? 0 : alone_->bytes());
 }
 
 void EmbedHardToken(const AudioWeights& weights, int64_t row, float* out) {

@@ -15,7 +15,11 @@
 // steps of several clips may be interleaved in any way. All frames that are
 // there when their turn comes go through the conformer as one batch, whose cost
 // is that of reading the weights once plus that of the frames: push 480 ms or
-// more at a time where latency allows (gemma3n-audio.md §7.2, §8.1).
+// more at a time where latency allows (gemma3n-audio.md §7.2, §8.1), and have
+// clips that wait at the same time share a batch:
+//
+//   AudioBatch batch(&tower, {&a, &b});
+//   while (batch.Step()) { …decode a token… }
 //
 // One AudioTower and its states belong to one thread and the team that works
 // for it (kernels/parallel.h); weights may be shared.
@@ -27,6 +31,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -66,12 +71,15 @@ class AudioTower {
   size_t ScratchBytes() const;
 
  private:
+  friend class AudioBatch;
   friend class AudioState;
   struct Impl;
 
   std::shared_ptr<const AudioWeights> weights_;
   std::unique_ptr<Impl> impl_;
 };
+
+class AudioBatch;
 
 // One clip in progress. At the published shape about 2.5 MB between batches,
 // and in a batch 0.1 MB for each frame of 40 ms.
@@ -84,7 +92,8 @@ class AudioState {
   AudioState& operator=(AudioState&&) noexcept;
 
   // A second state of the same samples, so that a clip may end here in one and
-  // go on in the other. FAILED_PRECONDITION while Step has more to do.
+  // go on in the other. FAILED_PRECONDITION while Step, or the batch that the
+  // clip is in, has more to do.
   absl::StatusOr<AudioState> Fork() const;
 
   // Appends samples: 16 kHz, mono, full scale 1.
@@ -100,7 +109,8 @@ class AudioState {
 
   // Does the next slice of what the samples so far allow; false when there is
   // nothing left to do but to wait for samples, or at the end. Throws
-  // std::bad_alloc where there is no memory, as a vector would.
+  // std::bad_alloc where there is no memory, as a vector would. An AudioBatch
+  // of this clip alone, for a clip that is in no other.
   bool Step();
 
   int64_t samples() const;  // pushed so far
@@ -117,12 +127,37 @@ class AudioState {
   //   [tokens()][text_hidden_size]
   ConstMatrixView soft_tokens() const;
 
-  // Bytes that the clip holds.
+  // Bytes that the clip holds; without those of a batch with others.
   size_t bytes() const;
 
  private:
+  friend class AudioBatch;
   struct Impl;
-  explicit AudioState(std::unique_ptr<Impl> impl);
+  explicit AudioState(std::shared_ptr<Impl> impl);
+
+  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<AudioBatch> alone_;  // while Step has more to do
+};
+
+// Clips whose frames go through the conformer together, so that its weights are
+// read once for all of them. Each clip's numbers are those that it has alone.
+class AudioBatch {
+ public:
+  // Of clips of `tower` that are in no other batch. Samples that are pushed to
+  // one meanwhile are taken with its next frames; a clip may be destroyed. Of a
+  // batch that is destroyed before its end the clips are lost.
+  AudioBatch(AudioTower* tower, const std::vector<AudioState*>& clips);
+  ~AudioBatch();
+  AudioBatch(const AudioBatch&) = delete;
+  AudioBatch& operator=(const AudioBatch&) = delete;
+
+  // As AudioState::Step, of all clips; false when none has anything left to do.
+  bool Step();
+
+  size_t bytes() const;  // that it holds
+
+ private:
+  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

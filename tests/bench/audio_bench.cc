@@ -1,5 +1,5 @@
 // How long the 680M audio tower takes for a clip, beside the oneDNN matrix
-// products that it cannot do without, what live sound costs, and memory.
+// products that it cannot do without, what live sounds cost, and memory.
 //
 //   audio_bench FOLDER DTYPE[,DTYPE…] [SECONDS] [THREADS] [ROUNDS]
 //
@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -35,6 +36,7 @@ namespace lapidary {
 namespace {
 
 using dnnl::memory;
+using kernels::audio::AudioBatch;
 using kernels::audio::AudioConfig;
 using kernels::audio::AudioState;
 using kernels::audio::AudioTower;
@@ -138,17 +140,23 @@ ClipTimes EncodeClip(AudioTower* tower, const std::vector<float>& samples) {
 // Of 480 ms.
 constexpr int64_t kFramesOfAStep = 12;
 
-// Milliseconds of compute for each 480 ms of a live sound.
-std::vector<double> Stream(AudioTower* tower,
-                           const std::vector<float>& samples) {
+constexpr int kSoundsAtOnce[] = {1, 2, 4, 8, 16};
+
+// Milliseconds of compute for each 480 ms of `count` live sounds at once.
+std::vector<double> Stream(AudioTower* tower, const std::vector<float>& samples,
+                           int count) {
   constexpr int64_t kStep = 640 * kFramesOfAStep;
-  AudioState clip(tower);
+  std::vector<AudioState> clips;
+  for (int i = 0; i < count; ++i) clips.emplace_back(tower);
+  std::vector<AudioState*> all;
+  for (AudioState& clip : clips) all.push_back(&clip);
   std::vector<double> times;
   for (int64_t at = 0; at + kStep <= static_cast<int64_t>(samples.size());
        at += kStep) {
-    clip.Push(&samples[at], kStep).IgnoreError();
+    for (AudioState& clip : clips) clip.Push(&samples[at], kStep).IgnoreError();
     times.push_back(Milliseconds([&] {
-      while (clip.Step()) {
+      AudioBatch batch(tower, all);
+      while (batch.Step()) {
       }
     }));
   }
@@ -159,7 +167,8 @@ std::vector<double> Stream(AudioTower* tower,
 struct Case {
   std::string dtype;
   std::unique_ptr<AudioTower> tower;
-  std::vector<double> clip, alone, step_alone, steps, longest;
+  std::vector<double> clip, alone, step_alone, longest;
+  std::map<int, std::vector<double>> steps;  // by sounds at once
   size_t bytes = 0;
 };
 
@@ -189,8 +198,11 @@ void Measure(const std::vector<float>& samples, int threads, Case* c) {
   c->clip.push_back(times.whole);
   c->longest.push_back(times.longest_step);
   c->bytes = times.bytes;
-  const std::vector<double> live = Stream(c->tower.get(), samples);
-  c->steps.insert(c->steps.end(), live.begin(), live.end());
+  for (const int sounds : kSoundsAtOnce) {
+    const std::vector<double> live = Stream(c->tower.get(), samples, sounds);
+    std::vector<double>& steps = c->steps[sounds];
+    steps.insert(steps.end(), live.begin(), live.end());
+  }
   omp_set_num_threads(threads);
   const auto type =
       c->dtype == "f32" ? memory::data_type::f32 : memory::data_type::bf16;
@@ -210,9 +222,12 @@ void Print(const Case& c, double mel_ms) {
               Median(c.alone), 100 * Median(c.alone) / Median(c.clip));
   std::printf("mel           %8.1f ms: %.2f %%\n", mel_ms,
               100 * mel_ms / Median(c.clip));
-  std::printf("480 ms live   %8.1f ms, p99 %.1f: %.1f %% of real time\n",
-              Median(c.steps), Quantile(c.steps, 0.99),
-              100 * Median(c.steps) / 480);
+  for (const auto& [sounds, steps] : c.steps) {
+    std::printf(
+        "480 ms of %2d sounds %8.1f ms, p99 %.1f: %.1f %% of real time each\n",
+        sounds, Median(steps), Quantile(steps, 0.99),
+        100 * Median(steps) / 480 / sounds);
+  }
   std::printf("products only %8.1f ms, one weight again and again\n",
               Median(c.step_alone));
   std::printf("memory        %8.1f MB clip, %.1f MB scratch\n",

@@ -22,6 +22,7 @@ namespace {
 
 using kernels::ConstMatrixView;
 using kernels::DType;
+using kernels::audio::AudioBatch;
 using kernels::audio::AudioConfig;
 using kernels::audio::AudioState;
 using kernels::audio::AudioTower;
@@ -155,6 +156,82 @@ TEST_F(AudioTowerTest, ClipsThatTakeTurns_DoNotDisturbEachOther) {
   }
   EXPECT_EQ(Tokens(first), a_alone);
   EXPECT_EQ(Tokens(second), b_alone);
+}
+
+// Clips of a batch: of several lengths, with pieces of several sizes that come
+// before, beside and behind others', some of which end earlier.
+std::vector<std::vector<float>> EncodeTogether(
+    AudioTower* tower, const std::vector<std::vector<float>>& sounds,
+    std::mt19937& random) {
+  std::vector<AudioState> clips;
+  for (size_t i = 0; i < sounds.size(); ++i) clips.emplace_back(tower);
+  std::vector<size_t> pushed(sounds.size());
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<AudioState*> batch;
+    for (size_t i = 0; i < sounds.size(); ++i) {
+      if (!clips[i].finished()) {
+        const size_t left = sounds[i].size() - pushed[i];
+        const size_t count = std::min<size_t>(left, random() % 12000);
+        EXPECT_TRUE(clips[i].Push(sounds[i].data() + pushed[i], count).ok());
+        pushed[i] += count;
+        if (pushed[i] == sounds[i].size()) clips[i].Finish();
+      }
+      more = more || !clips[i].done();
+      if (random() % 4 > 0) batch.push_back(&clips[i]);
+    }
+    AudioBatch together(tower, batch);
+    while (together.Step()) {
+    }
+  }
+  std::vector<std::vector<float>> tokens;
+  for (const AudioState& clip : clips) tokens.push_back(Tokens(clip));
+  return tokens;
+}
+
+TEST_F(AudioTowerTest, ClipsOfABatch_HaveTheNumbersThatEachHasAlone) {
+  std::mt19937 random(11);
+  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kInt8}) {
+    AudioTowerOptions options;
+    options.step_macs = 1 << 20;
+    AudioTower tower(Weights(dtype), options);
+    for (int round = 0; round < 8; ++round) {
+      std::vector<std::vector<float>> sounds;
+      for (int i = 0; i < 1 + 3 * round; ++i) {
+        sounds.push_back(
+            NoiseSamples(100 * round + i, 1 + random() % 40000, 0.2));
+      }
+      const auto together = EncodeTogether(&tower, sounds, random);
+      for (size_t i = 0; i < sounds.size(); ++i) {
+        const auto alone = EncodeWhole(&tower, sounds[i]);
+        EXPECT_LE(LargestDifference(alone, together[i]),
+                  dtype == DType::kInt8 ? 0.0 : 1e-5)
+            << NameOf(dtype) << " sound " << i << " of " << sounds.size();
+      }
+    }
+  }
+}
+
+TEST_F(AudioTowerTest, AClipThatGoes_LeavesTheOthersOfItsBatchAsTheyWere) {
+  AudioTowerOptions options;
+  options.step_macs = 1;
+  AudioTower tower(Weights(), options);
+  const std::vector<float> a = NoiseSamples(1, 20001, 0.2);
+  const std::vector<float> b = NoiseSamples(2, 30000, 0.5);
+  AudioState stays(&tower);
+  auto goes = std::make_unique<AudioState>(&tower);
+  ASSERT_TRUE(stays.Push(a.data(), a.size()).ok());
+  ASSERT_TRUE(goes->Push(b.data(), b.size()).ok());
+  stays.Finish();
+  AudioBatch batch(&tower, {&stays, goes.get()});
+  for (int step = 0; step < 30; ++step) ASSERT_TRUE(batch.Step());
+  EXPECT_EQ(stays.Fork().status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  goes.reset();
+  while (batch.Step()) {
+  }
+  EXPECT_TRUE(stays.done());
+  EXPECT_LE(LargestDifference(EncodeWhole(&tower, a), Tokens(stays)), 1e-5);
 }
 
 TEST_F(AudioTowerTest, ThreadsChangeNothing) {

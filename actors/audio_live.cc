@@ -77,6 +77,7 @@ caf::result<SoundTaken> AudioActorState::TakePcm(const PushSound& push) {
     return taken;
   }
   live.loudness.Take(samples);
+  Post();
   Arm();
   if (live.encoding.waiting_samples() <=
       static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate)) {
@@ -144,6 +145,8 @@ void AudioActorState::BeginBatch() {
     }
   }
   if (clips.empty()) return;
+  ++counters_.live_batches;
+  counters_.live_batch_sounds += clips.size();
   batch_ = std::make_unique<kernels::audio::AudioBatch>(tower_.get(), clips);
 }
 

@@ -267,6 +267,8 @@ inline void Put(const lapidary::AudioStatus& in, AudioStatus* out, Tensors&) {
   out->set_waiting(in.waiting);
   out->set_live(in.live);
   out->set_live_waiting_samples(in.live_waiting_samples);
+  out->set_live_batches(in.live_batches);
+  out->set_live_batch_sounds(in.live_batch_sounds);
   out->set_compute_ns(in.compute_ns);
   out->set_tower(in.tower);
   Put(in.peers, out->mutable_peers());
@@ -288,6 +290,8 @@ inline bool Get(const AudioStatus& in, const Tensors&,
   out->waiting = in.waiting();
   out->live = in.live();
   out->live_waiting_samples = in.live_waiting_samples();
+  out->live_batches = in.live_batches();
+  out->live_batch_sounds = in.live_batch_sounds();
   out->compute_ns = in.compute_ns();
   out->tower = in.tower();
   Get(in.peers(), &out->peers);

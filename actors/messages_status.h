@@ -86,7 +86,7 @@ struct MediaPeer {
   std::string address;
   bool alive = false;
   uint64_t encoded = 0;  // that it encoded for us
-  std::string reason;   // why it is not alive, or failed last
+  std::string reason;    // why it is not alive, or failed last
 };
 
 struct VisionStatus {
@@ -115,6 +115,8 @@ struct AudioStatus {
   int64_t waiting = 0;               // files
   int64_t live = 0;                  // sounds that arrive now
   int64_t live_waiting_samples = 0;  // of them, not encoded yet: the most
+  uint64_t live_batches = 0;         // in which they went through the tower
+  uint64_t live_batch_sounds = 0;    // that were in them, added up
   uint64_t compute_ns = 0;           // of all slices, added up
   std::string tower;                 // PackedModel::audio_fingerprint
   std::vector<MediaPeer> peers;      // of a node without a tower of its own

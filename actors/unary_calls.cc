@@ -153,6 +153,8 @@ void Fill(const AudioStatus& audio, v1::StatusResponse& status) {
   out->set_live(audio.live);
   out->set_live_waiting_seconds(
       static_cast<double>(audio.live_waiting_samples) / kSoundRate);
+  out->set_live_batches(audio.live_batches);
+  out->set_live_batch_sounds(audio.live_batch_sounds);
   for (const MediaPeer& peer : audio.peers) {
     v1::AudioPeer* proto = out->add_peers();
     proto->set_address(peer.address);

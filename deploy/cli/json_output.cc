@@ -236,6 +236,8 @@ OutputJson ToJson(const v1::StatusResponse& status) {
         {"live", status.audio().live()},
         {"live_waiting_seconds",
          Rounded(status.audio().live_waiting_seconds())},
+        {"live_batches", status.audio().live_batches()},
+        {"live_batch_sounds", status.audio().live_batch_sounds()},
         {"cache_hits", status.audio().cache_hits()},
         {"cache_misses", status.audio().cache_misses()},
         {"cache_bytes", status.audio().cache_bytes()},

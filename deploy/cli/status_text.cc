@@ -200,6 +200,14 @@ std::string VisionText(const v1::StatusResponse& status) {
                                HumanBytes(vision.cache_capacity()))));
 }
 
+// How many live sounds share a reading of the tower's weights.
+std::string BatchesText(const v1::AudioTower& audio) {
+  if (audio.live_batches() == 0) return "";
+  return absl::StrFormat(", %.1f a batch",
+                         static_cast<double>(audio.live_batch_sounds()) /
+                             static_cast<double>(audio.live_batches()));
+}
+
 std::string AudioText(const v1::StatusResponse& status) {
   if (!status.has_audio()) return "";
   const v1::AudioTower& audio = status.audio();
@@ -213,9 +221,10 @@ std::string AudioText(const v1::StatusResponse& status) {
                            HumanBytes(audio.cache_bytes()),
                            HumanBytes(audio.cache_capacity()))),
       Line("", absl::StrFormat("%.1f s of sound in %.0f ms; %d live sounds, at "
-                               "most %.1f s behind",
+                               "most %.1f s behind%s",
                                audio.sound_seconds(), audio.encode_ms(),
-                               audio.live(), audio.live_waiting_seconds())));
+                               audio.live(), audio.live_waiting_seconds(),
+                               BatchesText(audio))));
 }
 
 }  // namespace

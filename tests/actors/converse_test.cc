@@ -353,6 +353,58 @@ TEST(ConverseTest, ManyAtOnce_AreEachAnsweredAsAlone) {
   EXPECT_TRUE(AllFreed(served));
 }
 
+// 300 ms wait for more; as soon as another sound has enough for a batch, they
+// are in it.
+TEST(ConverseTest, SoundsThatWait_ShareABatch) {
+  const Served served;
+  const std::string pcm = PcmOf(Medium("candle_en.wav"));
+  const size_t some = 2 * 16000 * 3 / 10;
+  ASSERT_GT(pcm.size(), 3 * some);
+  Talk first(served), second(served);
+  first.Pcm(pcm.substr(0, some));
+  ASSERT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live_waiting_seconds() > 0.25;
+  }));
+  EXPECT_EQ(GetStatus(*served.stub).audio().live_batches(), 0u);
+  second.Pcm(pcm.substr(0, 2 * some));
+  ASSERT_TRUE(WaitFor(*served.stub, [](const v1::StatusResponse& status) {
+    return status.audio().live_batches() > 0 &&
+           status.audio().live_waiting_seconds() < 0.1;
+  }));
+  const v1::AudioTower audio = GetStatus(*served.stub).audio();
+  EXPECT_EQ(audio.live_batches(), 1u);
+  EXPECT_EQ(audio.live_batch_sounds(), 2u);
+  first.Pcm(pcm.substr(some));
+  second.Pcm(pcm.substr(2 * some));
+  for (Talk* talk : {&first, &second}) {
+    talk->Text("Transcribe.");
+    EXPECT_EQ(talk->Answer(), "candle");
+  }
+}
+
+// One of those in a batch vanishes; the others' words are what they were.
+TEST(ConverseTest, SoundThatGoesInTheMiddleOfABatch_TakesNothingWithIt) {
+  NodeOptions options = NanoOptions();
+  options.threads = 2;
+  const Served served(options);
+  const std::string pcm = PcmOf(Medium("candle_en.wav"));
+  for (int round = 0; round < 10; ++round) {
+    Talk stays(served);
+    {
+      std::vector<std::unique_ptr<Talk>> gone;
+      for (int i = 0; i < 4; ++i) {
+        gone.push_back(std::make_unique<Talk>(served));
+        gone.back()->Pcm(pcm);
+      }
+      stays.Pcm(pcm);
+      for (const auto& talk : gone) talk->Vanish();
+    }
+    stays.Text("Transcribe.");
+    EXPECT_EQ(stays.Answer(), "candle");
+  }
+  EXPECT_TRUE(AllFreed(served));
+}
+
 TEST(ConverseTest, LostActor_EndsTheCall_AndTheNextIsAnswered) {
   const Served served;
   Talk talk(served);

@@ -216,6 +216,8 @@ std::vector<WireMessage> AllMessages() {
                   12,
                   13,
                   14,
+                  15,
+                  16,
                   "tower",
                   {{"peer:1", true, 2, "refused"}}},
   };

@@ -24,15 +24,7 @@ size_t Aligned(size_t bytes) {
 }
 
 // Copies a piece to a matrix of `stride` columns.
-void Place(const Piece& piece, int64_t stride, float* matrix) {
-  for (int64_t r = 0; r < piece.rows.count; ++r) {
-    std::memcpy(matrix + (piece.rows.first + r) * stride + piece.column,
-                piece.values + r * piece.columns,
-                piece.columns * sizeof(float));
-  }
-}
-
-// Copies a piece to a matrix whose rows of a batch lie elsewhere.
+//   row_of  where a row of the batch lies in it
 template <class RowOf>
 void PlaceAt(const Piece& piece, int64_t stride, const RowOf& row_of,
              float* matrix) {
@@ -41,6 +33,11 @@ void PlaceAt(const Piece& piece, int64_t stride, const RowOf& row_of,
                 piece.values + r * piece.columns,
                 piece.columns * sizeof(float));
   }
+}
+
+void Place(const Piece& piece, int64_t stride, float* matrix) {
+  PlaceAt(
+      piece, stride, [](int64_t row) { return row; }, matrix);
 }
 
 void AddTo(const Piece& piece, int64_t stride, float* matrix) {
@@ -52,7 +49,7 @@ void AddTo(const Piece& piece, int64_t stride, float* matrix) {
 }
 
 // The newest rows of `history` and then of `rows`, as many as history may have.
-//   rows  history's rows lie before it
+//   rows  [history's rows + count][width]: history's, then the new ones
 void Remember(const float* rows, int64_t count, int64_t width, int64_t most,
               std::vector<float>* history) {
   const auto before = static_cast<int64_t>(history->size()) / width;

@@ -73,8 +73,8 @@ class ConformerBatch {
   struct Clip {
     ConformerInput input;
     int64_t first = 0;  // its rows are [first, first + input.count)
-    // Of the attention: the past frames that a key can see, and rows that lie
-    // before the clip's first key because of them and of other clips'.
+    // Of the attention: the past frames that its next ones can see, and keys
+    // that lie before its first new one: those, and other clips'.
     int64_t past_keys = 0, keys_before = 0;
     // Its tokens are [first_token, first_token + tokens) of the batch's.
     int64_t first_token = 0, tokens = 0;
@@ -112,7 +112,7 @@ class ConformerBatch {
   const AudioWeights* weights_;
   std::vector<Clip> clips_;
   int64_t frames_ = 0;               // of the batch
-  int64_t key_rows_ = 0;             // and the past ones that keys see
+  int64_t key_rows_ = 0;             // and the past ones that they can see
   std::vector<int32_t> clip_of_;     // [frames_]
   std::vector<int64_t> token_rows_;  // [tokens]: rows that become tokens
 

@@ -52,6 +52,9 @@ struct AudioState::Impl {
         front(t->weights_.get(), &t->impl_->mel),
         past(*t->weights_) {}
 
+  // Conformer frames that the samples so far allow and that are not encoded.
+  int64_t waiting_frames() const;
+  // Those of them whose rows are there.
   int64_t waiting_rows() { return front.rows().end() - past.frames(); }
   // Up to so many of the conformer's next frames; none where none are there.
   ConformerInput Next(int64_t most);
@@ -63,18 +66,20 @@ struct AudioState::Impl {
   bool in_batch = false;
 };
 
-// Frames behind the last one that becomes a token change nothing.
-ConformerInput AudioState::Impl::Next(int64_t most) {
-  const int64_t first = past.frames();
-  int64_t end = std::min(front.rows().end(), first + most);
-  if (front.finished()) {
-    const int64_t all = front.FramesAllowed();
+int64_t AudioState::Impl::waiting_frames() const {
+  int64_t end = front.FramesAllowed();
+  if (front.finished() && end > 0) {
+    // Frames behind the last one that becomes a token change nothing.
     const int64_t factor = tower->config().conf_reduction_factor;
-    const int64_t wanted = all == 0 ? 0 : (all - 1) / factor * factor + 1;
-    end = std::min(end, wanted);
+    end = (end - 1) / factor * factor + 1;
   }
-  if (end <= first) return {};
-  return {&past, front.rows().row(first), end - first, &tokens};
+  return std::max<int64_t>(0, end - past.frames());
+}
+
+ConformerInput AudioState::Impl::Next(int64_t most) {
+  const int64_t count = std::min({most, waiting_rows(), waiting_frames()});
+  if (count <= 0) return {};
+  return {&past, front.rows().row(past.frames()), count, &tokens};
 }
 
 struct AudioBatch::Impl {
@@ -89,10 +94,13 @@ struct AudioBatch::Impl {
   // Runs items of the current phase for about so many multiply-adds; returns
   // what they were.
   int64_t RunSome(int64_t macs);
+  // Of what goes through the conformer together. Clips that have nothing left
+  // take no part of it from those that have.
   int64_t MostFramesOfClip() const {
-    return std::max<int64_t>(
-        1,
-        kMostFrames / static_cast<int64_t>(std::max<size_t>(1, clips.size())));
+    const int64_t sharing = std::count_if(
+        clips.begin(), clips.end(),
+        [](const auto& clip) { return clip->waiting_frames() > 0; });
+    return std::max<int64_t>(1, kMostFrames / std::max<int64_t>(1, sharing));
   }
 
   AudioTower* tower;
@@ -109,10 +117,16 @@ bool AudioBatch::Impl::Plan() {
   phase = 0;
   item = 0;
   conformer.End();
+  // Nobody asks any more for what a clip is that was destroyed.
+  clips.erase(
+      std::remove_if(clips.begin(), clips.end(),
+                     [](const auto& clip) { return clip.use_count() == 1; }),
+      clips.end());
   const auto& on_part = tower->impl_->options.on_part;
+  const int64_t most = MostFramesOfClip();
   for (const auto& clip : clips) {
     clip->front.rows().DropBefore(clip->past.frames());
-    if (clip->waiting_rows() < MostFramesOfClip()) {
+    if (clip->waiting_rows() < most) {
       clip->front.PlanBatch(on_part, &plan);
     }
   }
@@ -121,8 +135,9 @@ bool AudioBatch::Impl::Plan() {
 
 bool AudioBatch::Impl::PlanConformer() {
   std::vector<ConformerInput> inputs;
+  const int64_t most = MostFramesOfClip();
   for (const auto& clip : clips) {
-    const ConformerInput next = clip->Next(MostFramesOfClip());
+    const ConformerInput next = clip->Next(most);
     if (next.count > 0) inputs.push_back(next);
   }
   if (inputs.empty()) return false;
@@ -250,9 +265,7 @@ int64_t AudioState::tokens() const {
          impl_->tower->config().text_hidden_size;
 }
 
-int64_t AudioState::waiting_frames() const {
-  return impl_->front.FramesAllowed() - impl_->past.frames();
-}
+int64_t AudioState::waiting_frames() const { return impl_->waiting_frames(); }
 
 ConstMatrixView AudioState::soft_tokens() const {
   return {impl_->tokens.data(), tokens(),

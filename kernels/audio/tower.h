@@ -144,8 +144,9 @@ class AudioState {
 class AudioBatch {
  public:
   // Of clips of `tower` that are in no other batch. Samples that are pushed to
-  // one meanwhile are taken with its next frames; a clip may be destroyed. Of a
-  // batch that is destroyed before its end the clips are lost.
+  // one meanwhile are taken with its next frames. A clip may be destroyed, and
+  // is left out from then on. Of a batch that is destroyed before its end, or
+  // whose Step throws, the clips are lost.
   AudioBatch(AudioTower* tower, const std::vector<AudioState*>& clips);
   ~AudioBatch();
   AudioBatch(const AudioBatch&) = delete;

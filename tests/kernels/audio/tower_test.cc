@@ -213,8 +213,13 @@ TEST_F(AudioTowerTest, ClipsOfABatch_HaveTheNumbersThatEachHasAlone) {
 }
 
 TEST_F(AudioTowerTest, AClipThatGoes_LeavesTheOthersOfItsBatchAsTheyWere) {
+  int64_t tokens = 0;  // of all clips
   AudioTowerOptions options;
   options.step_macs = 1;
+  options.on_part = [&](const std::string& part, int64_t /*first*/,
+                        ConstMatrixView rows) {
+    if (part == "embed_audio") tokens += rows.rows;
+  };
   AudioTower tower(Weights(), options);
   const std::vector<float> a = NoiseSamples(1, 20001, 0.2);
   const std::vector<float> b = NoiseSamples(2, 30000, 0.5);
@@ -231,7 +236,41 @@ TEST_F(AudioTowerTest, AClipThatGoes_LeavesTheOthersOfItsBatchAsTheyWere) {
   while (batch.Step()) {
   }
   EXPECT_TRUE(stays.done());
+  EXPECT_EQ(tokens, stays.tokens());
   EXPECT_LE(LargestDifference(EncodeWhole(&tower, a), Tokens(stays)), 1e-5);
+}
+
+// Frames that go through the conformer together are shared by those who have
+// some: weights are read again for each share.
+TEST_F(AudioTowerTest, ALongClipAmongShortOnes_IsNotCutForThemOnceTheyAreDone) {
+  std::vector<int64_t> shares;
+  AudioTowerOptions options;
+  options.on_part = [&](const std::string& part, int64_t /*first*/,
+                        ConstMatrixView rows) {
+    if (part == "sscp") shares.push_back(rows.rows);
+  };
+  AudioTower tower(Weights(), options);
+  std::vector<AudioState> clips;
+  std::vector<AudioState*> all;
+  for (int i = 0; i < 32; ++i) clips.emplace_back(&tower);
+  for (AudioState& clip : clips) {
+    const bool is_long = all.empty();
+    const std::vector<float> samples =
+        NoiseSamples(1, is_long ? 100000 : 2000, 0.2);
+    ASSERT_TRUE(clip.Push(samples.data(), samples.size()).ok());
+    clip.Finish();
+    all.push_back(&clip);
+  }
+  AudioBatch batch(&tower, all);
+  while (batch.Step()) {
+  }
+  for (const AudioState& clip : clips) {
+    EXPECT_TRUE(clip.done());
+    EXPECT_EQ(clip.waiting_frames(), 0);
+  }
+  // The long one's second share is all that is left of it.
+  ASSERT_EQ(shares.size(), clips.size() + 1);
+  EXPECT_GT(shares.back(), 100);
 }
 
 TEST_F(AudioTowerTest, ThreadsChangeNothing) {

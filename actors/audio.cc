@@ -116,12 +116,13 @@ absl::Status AudioActorState::NoMemory() {
 void AudioActorState::Advance() {
   armed_ = false;
   clips_.DropUnwanted(1);
-  if (batch_ == nullptr && LiveHasWork()) BeginBatch();
   const bool clip = !clips_.empty() && clips_.front().encoding != nullptr;
-  if (clip && (batch_ == nullptr || slices_of_batches_ >= in_batch_.size())) {
+  const bool live = batch_ != nullptr || LiveHasWork();
+  if (clip &&
+      (!live || slices_of_batches_ >= std::max<size_t>(1, in_batch_.size()))) {
     slices_of_batches_ = 0;
     AdvanceClip();
-  } else if (batch_ != nullptr) {
+  } else if (live) {
     ++slices_of_batches_;
     AdvanceBatch();
   }

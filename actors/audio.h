@@ -5,10 +5,10 @@
 // pinned, and unloaded after some time without sounds. Work is done in slices
 // between which the decoder has its turns (kernels/compute_turn.h). As soon as
 // one live sound has enough for a batch, all that have something go through the
-// tower together, since its weights are then read once for all of them. The
-// files have a slice for as many of the batch's as there are sounds in it, and
-// take turns by the window. A file that was encoded before, or is being
-// encoded, is not encoded again.
+// tower together, since its weights are then read once for all of them. Beside
+// a batch of n sounds, files have every (n + 1)th slice; they take turns by the
+// window. A file that was encoded before, or is being encoded, is not encoded
+// again.
 #ifndef LAPIDARY_ACTORS_AUDIO_H_
 #define LAPIDARY_ACTORS_AUDIO_H_
 
@@ -131,9 +131,9 @@ class AudioActorState {
   // With the rows that are due (OpenSound::wants_rows).
   SoundTaken Taken(Live& live) const;
   bool LiveHasWork() const;
-  // Has the live sounds that have something to do go through the tower
-  // together.
+  // Takes the live sounds that have something to do into a batch, if any has.
   void BeginBatch();
+  // The next slice of the batch; begins one where there is none.
   void AdvanceBatch();
   // Answers who waits for a sound that has come so far.
   void AnswerLive(SoundId id);

@@ -8,6 +8,13 @@
 #include "actors/audio.h"
 
 namespace lapidary {
+namespace {
+
+// Of a sound in a batch with others: what may wait to be encoded for a chunk's
+// sender to be answered is twice that.
+constexpr int64_t kMostSamplesBesideOthers = 2 * kSoundRate;
+
+}  // namespace
 
 SoundTaken AudioActorState::Taken(Live& live) const {
   SoundTaken taken;
@@ -65,6 +72,11 @@ caf::result<SoundTaken> AudioActorState::TakePcm(const PushSound& push) {
     return taken;
   }
   Live& live = at->second;
+  if (live.taken.has_value() || live.ended.has_value()) {
+    taken.status = absl::FailedPreconditionError(
+        "a chunk of sound before the last one was taken, or after the end");
+    return taken;
+  }
   std::vector<float> samples;
   try {
     taken.status = live.pcm->Push(*push.pcm, &samples);
@@ -96,6 +108,10 @@ caf::result<LiveSound> AudioActorState::EndLive(const EndSound& end) {
     return ended;
   }
   Live& live = at->second;
+  if (live.ended.has_value()) {
+    ended.status = absl::FailedPreconditionError("a second end of a sound");
+    return ended;
+  }
   std::vector<float> samples;
   ended.status = live.pcm->Finish(&samples);
   if (!ended.status.ok()) {
@@ -122,38 +138,45 @@ bool AudioActorState::LiveHasWork() const {
 }
 
 void AudioActorState::BeginBatch() {
-  std::vector<kernels::audio::AudioState*> clips;
-  std::vector<SoundId> joining;
+  std::vector<SoundId> ready, few;
   for (const auto& [id, live] : live_) {
-    // Who has less than a batch of its own costs next to nothing in another's,
-    // and the next batch then finds all of them ready at the same time.
-    if (live.encoding.HasWork(/*frames=*/1)) joining.push_back(id);
+    if (live.encoding.HasWork()) {
+      ready.push_back(id);
+    } else if (live.encoding.HasWork(/*frames=*/1)) {
+      few.push_back(id);
+    }
   }
-  for (const SoundId id : joining) {
+  // One that is far behind would keep the others waiting.
+  const int64_t most = ready.size() + few.size() > 1 ? kMostSamplesBesideOthers
+                                                     : SoundEncoding::kAll;
+  std::vector<kernels::audio::AudioState*> clips;
+  const auto join = [&](SoundId id) {
     try {
-      auto clip = live_.at(id).encoding.Next();
-      if (!clip.ok()) {
-        Fail(id, clip.status());
-      } else if (*clip == nullptr) {
-        AnswerLive(id);
-      } else {
-        clips.push_back(*clip);
-        in_batch_.push_back(id);
-      }
+      const auto clip = live_.at(id).encoding.Next(most);
+      if (!clip.ok()) return Fail(id, clip.status());
+      if (*clip == nullptr) return AnswerLive(id);
+      in_batch_.push_back(id);  // first: Fail takes it out again
+      clips.push_back(*clip);
     } catch (const std::bad_alloc&) {
       Fail(id, NoMemory());
     }
-  }
+  };
+  std::for_each(ready.begin(), ready.end(), join);
+  // Of those who are ready some may only have come to their end.
   if (clips.empty()) return;
+  // Who has less than a batch of its own costs next to nothing in another's,
+  // and the next batch then finds all of them ready at the same time.
+  std::for_each(few.begin(), few.end(), join);
+  batch_ = std::make_unique<kernels::audio::AudioBatch>(tower_.get(), clips);
   ++counters_.live_batches;
   counters_.live_batch_sounds += clips.size();
-  batch_ = std::make_unique<kernels::audio::AudioBatch>(tower_.get(), clips);
 }
 
 void AudioActorState::AdvanceBatch() {
   bool more = false;
   const auto took = Slice([&] {
-    more = batch_->Step();
+    if (batch_ == nullptr) BeginBatch();
+    more = batch_ != nullptr && batch_->Step();
     return absl::OkStatus();
   });
   if (took.ok()) {
@@ -163,8 +186,7 @@ void AudioActorState::AdvanceBatch() {
     }
     if (more) return;
   }
-  const std::vector<SoundId> ready = std::move(in_batch_);
-  in_batch_.clear();
+  const std::vector<SoundId> ready = std::exchange(in_batch_, {});
   batch_.reset();
   for (const SoundId id : ready) {
     if (took.ok()) {

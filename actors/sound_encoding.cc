@@ -102,7 +102,7 @@ absl::Status SoundEncoding::Step() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next() {
+absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next(int64_t most) {
   if (done_) return nullptr;
   if (ending_.has_value()) {
     Append(*ending_);
@@ -114,7 +114,7 @@ absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next() {
     if (!fork.ok()) return fork.status();
     fork_ = *std::move(fork);
   }
-  const absl::Status fed = Feed();
+  const absl::Status fed = Feed(most);
   if (!fed.ok()) return fed;
   if (ending_.has_value()) return &*ending_;
   if (finished_ && waiting() == 0) {
@@ -128,8 +128,8 @@ absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next() {
   return &state_;
 }
 
-absl::Status SoundEncoding::Feed() {
-  while (waiting() > 0) {
+absl::Status SoundEncoding::Feed(int64_t most) {
+  while (waiting() > 0 && most > 0) {
     if (moment_.samples() == window_.samples) {
       EndWindow();
       return absl::OkStatus();
@@ -139,9 +139,10 @@ absl::Status SoundEncoding::Feed() {
         (finished_ && moment_.samples() + waiting() <= window_.samples);
     const int64_t stop =
         decided ? window_.samples : std::min(window_.samples, moment_.next());
-    const absl::Status moved =
-        Move(std::min(waiting(), stop - moment_.samples()));
+    const int64_t count = std::min({waiting(), stop - moment_.samples(), most});
+    const absl::Status moved = Move(count);
     if (!moved.ok()) return moved;
+    most -= count;
     if (decided || !moment_.IsHere()) continue;
     if (finished_) {
       if (waiting() > 0) EndWindow();

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -58,9 +59,13 @@ class SoundEncoding {
   // Fewer frames than so many wait for others while a sound is live: a batch
   // costs a reading of all weights. 480 ms.
   static constexpr int64_t kBatchFrames = 12;
+  static constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
 
   // `tower` must outlive it.
   SoundEncoding(kernels::audio::AudioTower* tower, const SoundWindow& window);
+  // It has pointers to its own parts, and so may a batch.
+  SoundEncoding(const SoundEncoding&) = delete;
+  SoundEncoding& operator=(const SoundEncoding&) = delete;
 
   void Push(absl::Span<const float> samples);
   // Takes over a whole sound, which is finished with it.
@@ -75,9 +80,10 @@ class SoundEncoding {
   absl::Status Step();
 
   // The clip whose steps come next; the caller has them all done, with others'
-  // or alone, before anything but Push and Finish is called again. Null where
-  // there is nothing to do, or it is done. Errors: those of AudioState::Push.
-  absl::StatusOr<kernels::audio::AudioState*> Next();
+  // or alone, before it asks for the next one, and Step is not called. Null
+  // where it is done. Errors: those of AudioState::Push. Throws std::bad_alloc.
+  //   most  samples that it may take of those that wait
+  absl::StatusOr<kernels::audio::AudioState*> Next(int64_t most = kAll);
 
   bool done() const { return done_; }
   int64_t samples() const { return samples_; }  // pushed so far
@@ -97,8 +103,8 @@ class SoundEncoding {
   using AudioState = kernels::audio::AudioState;
 
   // Moves samples that wait to where they are encoded, up to the next place
-  // where something has to be decided.
-  absl::Status Feed();
+  // where something has to be decided, and at most `most`.
+  absl::Status Feed(int64_t most);
   // The next `count` of them.
   absl::Status Move(int64_t count);
   // The window ends with the samples so far, or where it was forked.

@@ -9,7 +9,8 @@ namespace lapidary {
 namespace {
 
 constexpr uint64_t kSecond = kSoundRate * sizeof(float);
-// A batch's buffers, for each frame and unit of the tower's width.
+// A batch's buffers, for each frame and unit of the tower's width; half of it
+// is room for the past frames that 64 live sounds bring.
 constexpr uint64_t kBatchBytes = 72;
 
 }  // namespace

@@ -63,7 +63,7 @@ struct AudioState::Impl {
   Subsampling front;
   ConformerPast past;
   std::vector<float> tokens;
-  bool in_batch = false;
+  bool in_batch = false;  // or lost with one
 };
 
 int64_t AudioState::Impl::waiting_frames() const {
@@ -182,7 +182,8 @@ AudioBatch::AudioBatch(AudioTower* tower, const std::vector<AudioState*>& clips)
 }
 
 AudioBatch::~AudioBatch() {
-  for (const auto& clip : impl_->clips) clip->in_batch = false;
+  const bool ended = impl_->phase == impl_->plan.size();
+  for (const auto& clip : impl_->clips) clip->in_batch = !ended;
 }
 
 bool AudioBatch::Step() {

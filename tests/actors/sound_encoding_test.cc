@@ -5,10 +5,13 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "actors/audio.h"
 #include "gtest/gtest.h"
+#include "kernels/parallel.h"
 #include "storage/packed_model.h"
 #include "tests/actors/nano_node.h"
 
@@ -85,6 +88,133 @@ TEST_F(SoundEncodingTest, LiveSound_GivesTheRowsOfTheWholeFile) {
       }
       EXPECT_LE(worst, 1e-5) << samples << " " << seed;
     }
+  }
+}
+
+// Sounds of all lengths that share batches, as the audio actor has them do:
+// pieces come in the middle of batches, some sounds go, some are far behind.
+class Crowd {
+ public:
+  Crowd(kernels::audio::AudioTower* tower, const SoundWindow& window,
+        const std::vector<std::vector<float>>& sounds, uint32_t seed)
+      : tower_(tower), random_(seed), left_(sounds.size()) {
+    for (const std::vector<float>& sound : sounds) {
+      Member member;
+      member.sound = &sound;
+      member.encoding = std::make_unique<SoundEncoding>(tower, window);
+      members_.push_back(std::move(member));
+    }
+  }
+
+  // The rows of each sound; of those that went, none.
+  std::vector<kernels::Tensor> Run() {
+    while (left_ > 0) {
+      if (random_() % 3 == 0) PushTo(Any());
+      if (random_() % 1000 == 0) Drop(Any());
+      if (batch_ == nullptr) {
+        Gather();
+      } else if (!batch_->Step()) {
+        batch_.reset();
+        in_batch_.clear();
+      }
+    }
+    std::vector<kernels::Tensor> rows;
+    for (const Member& member : members_) rows.push_back(member.rows);
+    return rows;
+  }
+
+ private:
+  struct Member {
+    const std::vector<float>* sound = nullptr;
+    std::unique_ptr<SoundEncoding> encoding;  // null: it is done, or went
+    size_t pushed = 0;
+    bool finished = false;
+    kernels::Tensor rows;
+  };
+
+  Member* Any() { return &members_[random_() % members_.size()]; }
+
+  void PushTo(Member* member) {
+    if (member->encoding == nullptr || member->finished) return;
+    const size_t most = random_() % 4 == 0 ? 160000 : 9000;
+    const size_t count = std::min<size_t>(
+        member->sound->size() - member->pushed, random_() % most);
+    member->encoding->Push({member->sound->data() + member->pushed, count});
+    member->pushed += count;
+    member->finished = member->pushed == member->sound->size();
+    if (member->finished) member->encoding->Finish();
+  }
+
+  void Leave(Member* member) {
+    member->encoding.reset();
+    in_batch_.erase(member);
+    if (in_batch_.empty()) batch_.reset();
+    --left_;
+  }
+  void Drop(Member* member) {
+    if (member->encoding != nullptr) Leave(member);
+  }
+
+  void Gather() {
+    std::vector<kernels::audio::AudioState*> clips;
+    for (Member& member : members_) {
+      if (member.encoding == nullptr) continue;
+      if (!member.encoding->HasWork(1 + random_() % 12)) continue;
+      const auto next = member.encoding->Next(
+          random_() % 2 == 0 ? SoundEncoding::kAll : 1 + random_() % 32000);
+      ASSERT_TRUE(next.ok()) << next.status();
+      if (*next == nullptr) {
+        ASSERT_TRUE(member.encoding->done());
+        member.rows = *member.encoding->Rows();
+        Leave(&member);
+        continue;
+      }
+      clips.push_back(*next);
+      in_batch_.insert(&member);
+    }
+    if (clips.empty()) return;
+    batch_ = std::make_unique<kernels::audio::AudioBatch>(tower_, clips);
+  }
+
+  kernels::audio::AudioTower* tower_;
+  std::mt19937 random_;
+  std::vector<Member> members_;
+  size_t left_;  // that are neither done nor gone
+  std::unique_ptr<kernels::audio::AudioBatch> batch_;
+  std::set<Member*> in_batch_;
+};
+
+TEST_F(SoundEncodingTest, SoundsOfABatch_HaveTheRowsOfTheWholeFiles) {
+  const int64_t window = window_.samples;
+  for (uint32_t round = 0; round < 16; ++round) {
+    std::mt19937 random(round);
+    const auto up_to = [&random](int64_t most) {
+      return 1 + static_cast<int64_t>(random() % most);
+    };
+    std::vector<std::vector<float>> sounds;
+    for (uint32_t i = 0; i < (round == 0 ? 64 : 1 + round % 8); ++i) {
+      const int64_t lengths[] = {up_to(700), up_to(30000), up_to(30000),
+                                 window - 3 + up_to(6),
+                                 window + up_to(2 * window)};
+      sounds.push_back(Sound(lengths[random() % 5], 1 + random() % 7));
+    }
+    kernels::SetComputeThreads(round % 3 == 0 ? 2 : 1);
+    const std::vector<kernels::Tensor> rows =
+        Crowd(&tower_, window_, sounds, round).Run();
+    size_t complete = 0;
+    for (size_t i = 0; i < sounds.size(); ++i) {
+      if (rows[i].empty()) continue;
+      ++complete;
+      const kernels::Tensor whole = Whole(sounds[i]);
+      ASSERT_EQ(rows[i].shape(), whole.shape()) << round << " " << i;
+      for (int64_t k = 0; k < whole.elements(); ++k) {
+        // As LiveSound_ has it.
+        ASSERT_NEAR(rows[i].data<float>()[k], whole.data<float>()[k], 1e-5)
+            << "round " << round << ", sound " << i << " of "
+            << sounds[i].size() << " samples, at " << k;
+      }
+    }
+    EXPECT_GT(2 * complete, sounds.size()) << round;
   }
 }
 

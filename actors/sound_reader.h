@@ -89,7 +89,7 @@ class SoundMeasuring {
   }
 
  private:
-  const MediaBounds bounds_;
+  const MediaBounds bounds_{};
   std::map<uint64_t, caf::typed_response_promise<MeasuredSound>> waiting_;
   uint64_t last_id_ = 0;
   size_t bytes_ = 0;

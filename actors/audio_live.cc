@@ -177,6 +177,10 @@ void AudioActorState::AdvanceBatch() {
   const auto took = Slice([&] {
     if (batch_ == nullptr) BeginBatch();
     more = batch_ != nullptr && batch_->Step();
+    // Who is at the end need not wait for another slice.
+    for (const SoundId id : in_batch_) {
+      if (!more) live_.at(id).encoding.EndIfEncoded();
+    }
     return absl::OkStatus();
   });
   if (took.ok()) {

@@ -117,15 +117,19 @@ absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next(int64_t most) {
   const absl::Status fed = Feed(most);
   if (!fed.ok()) return fed;
   if (ending_.has_value()) return &*ending_;
-  if (finished_ && waiting() == 0) {
-    if (state_.done()) {
-      Append(state_);
-      done_ = true;
-      return nullptr;
-    }
-    state_.Finish();
-  }
+  if (EndIfEncoded()) return nullptr;
+  if (finished_ && waiting() == 0) state_.Finish();
   return &state_;
+}
+
+bool SoundEncoding::EndIfEncoded() {
+  const bool encoded =
+      finished_ && waiting() == 0 && !ending_.has_value() && state_.done();
+  if (!done_ && encoded) {
+    Append(state_);
+    done_ = true;
+  }
+  return done_;
 }
 
 absl::Status SoundEncoding::Feed(int64_t most) {

@@ -85,6 +85,10 @@ class SoundEncoding {
   //   most  samples that it may take of those that wait
   absl::StatusOr<kernels::audio::AudioState*> Next(int64_t most = kAll);
 
+  // Puts the rows together once all steps of a finished sound are done, which
+  // else waits for Next; returns whether it is done.
+  bool EndIfEncoded();
+
   bool done() const { return done_; }
   int64_t samples() const { return samples_; }  // pushed so far
   int64_t waiting_samples() const;              // of them, not encoded yet

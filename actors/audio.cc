@@ -71,7 +71,7 @@ void AudioActorState::Post() const {
 // --- The tower --------------------------------------------------------------
 
 absl::Status AudioActorState::Load() {
-  const absl::Status status =
+  absl::Status status =
       tower_.Load([this] { return config_.model->LoadAudio(); });
   Post();
   return status;

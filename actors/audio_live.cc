@@ -12,7 +12,7 @@ namespace {
 
 // Of a sound in a batch with others: what may wait to be encoded for a chunk's
 // sender to be answered is twice that.
-constexpr int64_t kMostSamplesBesideOthers = 2 * kSoundRate;
+constexpr int64_t kMostSamplesBesideOthers = int64_t{2} * kSoundRate;
 
 }  // namespace
 

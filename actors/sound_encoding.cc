@@ -84,8 +84,10 @@ kernels::Tensor SoundEncoding::FirstWindowFrom(int64_t first) const {
 
 bool SoundEncoding::HasWork(int64_t frames) const {
   if (done_) return false;
-  if (finished_ || stepping_ != nullptr || ending_.has_value() || fork_wanted_)
+  if (finished_ || stepping_ != nullptr || ending_.has_value() ||
+      fork_wanted_) {
     return true;
+  }
   // What Feed would move is not frames yet.
   const int64_t hop = tower_->config().mel.hop_length;
   return waiting() / (4 * hop) + state_.waiting_frames() >= frames;
@@ -114,7 +116,7 @@ absl::StatusOr<kernels::audio::AudioState*> SoundEncoding::Next(int64_t most) {
     if (!fork.ok()) return fork.status();
     fork_ = *std::move(fork);
   }
-  const absl::Status fed = Feed(most);
+  absl::Status fed = Feed(most);
   if (!fed.ok()) return fed;
   if (ending_.has_value()) return &*ending_;
   if (EndIfEncoded()) return nullptr;
@@ -144,7 +146,7 @@ absl::Status SoundEncoding::Feed(int64_t most) {
     const int64_t stop =
         decided ? window_.samples : std::min(window_.samples, moment_.next());
     const int64_t count = std::min({waiting(), stop - moment_.samples(), most});
-    const absl::Status moved = Move(count);
+    absl::Status moved = Move(count);
     if (!moved.ok()) return moved;
     most -= count;
     if (decided || !moment_.IsHere()) continue;
@@ -160,7 +162,7 @@ absl::Status SoundEncoding::Feed(int64_t most) {
 
 absl::Status SoundEncoding::Move(int64_t count) {
   const absl::Span<const float> samples(pending_.data() + taken_, count);
-  const absl::Status pushed = state_.Push(samples.data(), count);
+  absl::Status pushed = state_.Push(samples.data(), count);
   if (!pushed.ok()) return pushed;
   moment_.Take(samples);
   if (fork_.has_value()) {

@@ -362,7 +362,7 @@ bool ConformerBatch::Plan(const std::vector<ConformerInput>& inputs,
     }));
   };
   // Shows x to a test.
-  const auto show = [&](std::string part) {
+  const auto show = [&](const std::string& part) {
     if (!on_rows) return;
     plan->back().end = [=] {
       for (const Clip& clip : clips_) {

@@ -184,7 +184,8 @@ void ConverseCallState::TakeMessage(const ClientMessage& message) {
       return TakePcm(request.pcm());
     case v1::ConverseRequest::kPart:
       if (!open) return End(OutOfOrder("part"));
-      return TakePart({message.request, &request.part()});
+      return TakePart(
+          std::shared_ptr<const v1::Part>(message.request, &request.part()));
     case v1::ConverseRequest::kEndOfTurn:
       if (!open && endpointing_) return Read();
       if (!open) return End(OutOfOrder("another end_of_turn"));

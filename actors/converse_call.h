@@ -63,7 +63,7 @@ class ConverseCallState {
   void Read();
   void TakeStart(const v1::ConverseStart& start);
   void TakePcm(const std::string& pcm);
-  void OpenSoundThen(std::shared_ptr<const std::string> pcm);
+  void OpenSoundThen(const std::shared_ptr<const std::string>& pcm);
   void PushPcm(std::shared_ptr<const std::string> pcm);
   void BeginAhead();
   // For the turn at hand alone.
@@ -72,10 +72,10 @@ class ConverseCallState {
   // What stands for a sound in the prompt.
   kernels::Tensor RowsOf(const LiveSound& live) const;
   void TakeSoundTaken(const SoundTaken& taken);
-  void TakePart(std::shared_ptr<const v1::Part> given);
+  void TakePart(const std::shared_ptr<const v1::Part>& given);
   void EncodePart(const v1::Part& part);
   // Ends the live sound, if there is one, and goes on with `then`.
-  void CloseSound(std::function<void()> then);
+  void CloseSound(const std::function<void()>& then);
   void EndTurn();
   void Answer();
   void TakeCancel(const v1::CancelTurn& cancel);

@@ -54,7 +54,8 @@ std::function<void(caf::error&)> ConverseCallState::SoundLost() {
   };
 }
 
-void ConverseCallState::OpenSoundThen(std::shared_ptr<const std::string> pcm) {
+void ConverseCallState::OpenSoundThen(
+    const std::shared_ptr<const std::string>& pcm) {
   auto lost = SoundLost();
   self_->request(context_->directory, context_->role_timeout, Lookup{"audio"})
       .then(ForThisTurn<caf::strong_actor_ptr>(
@@ -152,7 +153,7 @@ void ConverseCallState::TakeSoundTaken(const SoundTaken& taken) {
   Read();
 }
 
-void ConverseCallState::CloseSound(std::function<void()> then) {
+void ConverseCallState::CloseSound(const std::function<void()>& then) {
   if (sound_ == 0) return then();
   self_->request(audio_, caf::infinite, EndSound{sound_})
       .then(ForThisTurn<LiveSound>([this, then](const LiveSound& live) {
@@ -172,7 +173,7 @@ void ConverseCallState::CloseSound(std::function<void()> then) {
 
 // --- Other parts ------------------------------------------------------------
 
-void ConverseCallState::TakePart(std::shared_ptr<const v1::Part> given) {
+void ConverseCallState::TakePart(const std::shared_ptr<const v1::Part>& given) {
   const v1::Part& part = *given;
   if (turn_.message.parts_size() >= kMostParts) {
     return End(absl::OutOfRangeError(

@@ -1,5 +1,7 @@
 #include "actors/encoder.h"
 
+#include <utility>
+
 #include "actors/process_memory.h"
 
 namespace lapidary {
@@ -9,7 +11,7 @@ EncoderActor::behavior_type Encoder(EncoderActor::pointer,
   return {
       [](const Start&) { return Started{}; },
       [model](const Encode& encode) { return EncodeRequest(*model, encode); },
-      [model](const StatusQuery&) {
+      [model = std::move(model)](const StatusQuery&) {
         return ProcessStatus{ProcessResidentBytes(),
                              MappedResidentBytes(model->folder)};
       },

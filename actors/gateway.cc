@@ -50,7 +50,7 @@ class RefusedCall : public grpc::ServerUnaryReactor {
 GatewayService::GatewayService(caf::actor_system& system,
                                std::shared_ptr<CallContext> context,
                                int max_calls, int max_conversations,
-                               v1::ListModelsResponse models,
+                               const v1::ListModelsResponse& models,
                                std::function<v1::StatusResponse()> status)
     : system_(system),
       context_(std::move(context)),
@@ -197,7 +197,9 @@ GatewayActor::behavior_type Gateway(
         }
         state.set_health(state.alive == state.needed);
       },
-      [self, directory](const Start&) { self->send(directory, Subscribe{}); },
+      [self, directory = std::move(directory)](const Start&) {
+        self->send(directory, Subscribe{});
+      },
   };
 }
 

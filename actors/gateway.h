@@ -39,7 +39,7 @@ class GatewayService final : public RawService {
   //   status   what the node itself knows, for Status
   GatewayService(caf::actor_system& system,
                  std::shared_ptr<CallContext> context, int max_calls,
-                 int max_conversations, v1::ListModelsResponse models,
+                 int max_conversations, const v1::ListModelsResponse& models,
                  std::function<v1::StatusResponse()> status);
 
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Generate(

@@ -35,7 +35,8 @@ FetcherActor::behavior_type Fetcher(
     FetcherActor::pointer self, MediaPolicy policy,
     std::shared_ptr<const std::atomic<bool>> ended) {
   return {
-      [self, policy, ended](const FetchMediaFile& fetch) {
+      [self, policy = std::move(policy),
+       ended = std::move(ended)](const FetchMediaFile& fetch) {
         self->quit();
         return Fetch(policy, fetch, *ended);
       },

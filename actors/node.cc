@@ -293,7 +293,7 @@ absl::Status Node::Impl::StartServer() {
   service = std::make_unique<GatewayService>(
       *system, std::move(context),
       options.max_running + options.max_queued + kOtherCalls, sounds.max_live,
-      std::move(models), [this] { return OwnStatus(); });
+      models, [this] { return OwnStatus(); });
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

@@ -38,9 +38,9 @@ struct Candidate {
 struct BatchLimits {
   int64_t max_rows = 512;
   // How many times longer a step may take for the prompts in it, ≥ 1, while
-  // there are not more of them than running answers: the pace of running answers
-  // while prompts arrive, at the cost of the prompts'. Single steps vary: with
-  // 2, one time between tokens in a hundred comes to 3.
+  // there are not more of them than running answers: the pace of running
+  // answers while prompts arrive, at the cost of the prompts'. Single steps
+  // vary: with 2, one time between tokens in a hundred comes to 3.
   double max_slowdown = 2;
 };
 

@@ -19,9 +19,9 @@ constexpr int64_t kLongestRetryNs = 60'000'000'000;
 constexpr double kUsualRetryNs = 1e9;
 
 int64_t RetryAfter(double ns) {
-  return static_cast<int64_t>(
-      std::clamp(ns, static_cast<double>(kShortestRetryNs),
-                 static_cast<double>(kLongestRetryNs)));
+  return static_cast<int64_t>(std::clamp(ns,
+                                         static_cast<double>(kShortestRetryNs),
+                                         static_cast<double>(kLongestRetryNs)));
 }
 
 std::string Text(double ns) {
@@ -60,9 +60,8 @@ Refusal Door::Check(const Needs& needs, const Inside& inside) {
   }
   Refusal refusal;
   if (inside.waiting >= inside.max_waiting) {
-    const double interval = inside.place_interval_ns > 0
-                                ? inside.place_interval_ns
-                                : kUsualRetryNs;
+    const double interval =
+        inside.place_interval_ns > 0 ? inside.place_interval_ns : kUsualRetryNs;
     refusal = {RefusalReason::kQueueFull, absl::OkStatus(),
                RetryAfter(interval * static_cast<double>(outside_ + 1))};
     refusal.status = absl::ResourceExhaustedError(absl::StrCat(
@@ -98,16 +97,16 @@ Refusal Door::CheckTime(const Needs& needs, const Inside& inside) const {
     const int64_t retry_ns =
         never ? kNeverRetry
               : RetryAfter(need_ns - static_cast<double>(limit_ns));
-    return {RefusalReason::kDeadline,
-            absl::ResourceExhaustedError(absl::StrCat(
-                limit, " leaves ", Text(static_cast<double>(limit_ns)),
-                ", and by what steps take now the request needs ",
-                Text(need_ns), never ? absl::StrCat(", ", Text(alone_ns),
-                                                    " of them by itself; give "
-                                                    "it more time")
-                                     : absl::StrCat("; try again in ",
-                                                    Text(retry_ns)))),
-            retry_ns};
+    return {
+        RefusalReason::kDeadline,
+        absl::ResourceExhaustedError(absl::StrCat(
+            limit, " leaves ", Text(static_cast<double>(limit_ns)),
+            ", and by what steps take now the request needs ", Text(need_ns),
+            never ? absl::StrCat(", ", Text(alone_ns),
+                                 " of them by itself; give "
+                                 "it more time")
+                  : absl::StrCat("; try again in ", Text(retry_ns)))),
+        retry_ns};
   };
   Refusal refusal =
       refuse("the call's deadline", needs.deadline_ns, needs.min_tokens);

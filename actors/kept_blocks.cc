@@ -34,9 +34,9 @@ absl::Status KeptBlocks::Find(const SequenceStart& start, int64_t window_blocks,
         (number >= count - window_blocks && !it->second.kv->has_window()) ||
         it->second.tokens != TokensOf(start.prefix_tokens, number)) {
       *missing = handle;
-      return absl::FailedPreconditionError(absl::StrCat(
-          "block ", number, " of the prefix, handle ", handle,
-          ", is not kept here; start the sequence without it"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("block ", number, " of the prefix, handle ", handle,
+                       ", is not kept here; start the sequence without it"));
     }
     blocks->push_back(it->second.kv.get());
     parent = handle;
@@ -55,14 +55,14 @@ absl::Status KeptBlocks::Check(const KeepBlock& keep, int64_t first,
                      "), which do not complete it"));
   }
   const auto before = blocks_.find(keep.parent);
-  if (keep.number == 0 ? keep.parent != 0
-                       : before != blocks_.end() &&
-                             (before->second.kv->number() != keep.number - 1 ||
-                              before->second.tokens !=
-                                  TokensOf(history, keep.number - 1))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("handle ", keep.parent, " is not that of the block before ",
-                     "block ", keep.number, ", handle ", keep.handle));
+  if (keep.number == 0
+          ? keep.parent != 0
+          : before != blocks_.end() &&
+                (before->second.kv->number() != keep.number - 1 ||
+                 before->second.tokens != TokensOf(history, keep.number - 1))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "handle ", keep.parent, " is not that of the block before ", "block ",
+        keep.number, ", handle ", keep.handle));
   }
   auto it = blocks_.find(keep.handle);
   if (it != blocks_.end() &&

@@ -105,8 +105,7 @@ void RequestMeasure(Self* self, const CallContext& context, PromptMedium* sound,
   };
   if (sound->file != nullptr) return measure();
   RequestFrom<MediaFetchActor, FetchedMedia>(
-      self, context, kMediaFetchRole,
-      FetchMediaFile{*sound->source, cancelled},
+      self, context, kMediaFetchRole, FetchMediaFile{*sound->source, cancelled},
       [sound, measure, answer](const FetchedMedia& fetched) {
         if (!fetched.status.ok()) return answer({fetched.status, 1});
         sound->file = fetched.file;

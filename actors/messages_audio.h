@@ -52,8 +52,8 @@ inline constexpr double kMaxLiveSeconds = 600;
 struct OpenSound {
   SoundId sound = 0;
   PcmFormat format;
-  double loud_db = -45;  // of full scale: what SoundTaken::loud_to counts
-  std::string tower;     // as EncodeSound's
+  double loud_db = -45;     // of full scale: what SoundTaken::loud_to counts
+  std::string tower;        // as EncodeSound's
   bool wants_rows = false;  // SoundTaken::rows
 };
 

@@ -86,8 +86,7 @@ inline bool Get(const SoundTaken& in, const Tensors& tensors,
   out->tokens = in.tokens();
   out->compute_ns = in.compute_ns();
   out->loud_to = in.loud_to();
-  return Get(in.status(), &out->status) &&
-         Get(in.rows(), tensors, &out->rows);
+  return Get(in.status(), &out->status) && Get(in.rows(), tensors, &out->rows);
 }
 
 inline void Put(const lapidary::LiveSound& in, LiveSound* out,

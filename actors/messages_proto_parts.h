@@ -108,8 +108,7 @@ inline void Get(const KeepBlock& in, lapidary::KeepBlock* out) {
   *out = {in.handle(), in.parent(), in.number()};
 }
 
-inline void Put(const lapidary::PrefixCacheStatus& in,
-                PrefixCacheStatus* out) {
+inline void Put(const lapidary::PrefixCacheStatus& in, PrefixCacheStatus* out) {
   out->set_lookups(in.lookups);
   out->set_hits(in.hits);
   out->set_tokens_reused(in.tokens_reused);
@@ -119,11 +118,9 @@ inline void Put(const lapidary::PrefixCacheStatus& in,
   out->set_max_pages(in.max_pages);
 }
 
-inline void Get(const PrefixCacheStatus& in,
-                lapidary::PrefixCacheStatus* out) {
-  *out = {in.lookups(),   in.hits(),   in.tokens_reused(),
-          in.evictions(), in.blocks(), in.pages(),
-          in.max_pages()};
+inline void Get(const PrefixCacheStatus& in, lapidary::PrefixCacheStatus* out) {
+  *out = {in.lookups(), in.hits(),  in.tokens_reused(), in.evictions(),
+          in.blocks(),  in.pages(), in.max_pages()};
 }
 
 template <typename Repeated, typename T>

@@ -58,7 +58,7 @@ class PrefillAhead {
   std::shared_ptr<CallContext> context_;
   uint64_t attempt_ = 0;  // answers of earlier ones come late
   bool asking_ = false;   // the encoder, for whatever attempt: one at a time
-  bool begun_ = false;  // and not dropped since
+  bool begun_ = false;    // and not dropped since
   bool sound_ended_ = false;
   SequencerActor sequencer_;  // null: the prompt is being encoded
   // What has been submitted; its soft tokens are those of the newest piece.

@@ -75,9 +75,9 @@ class PrefixCache {
 
   // Where a running sequence is in the tree.
   struct Path {
-    BlockHandle tip = 0;  // its last block that the tree has
-    int64_t depth = 0;    // blocks up to there
-    bool open = true;     // blocks that follow are kept
+    BlockHandle tip = 0;            // its last block that the tree has
+    int64_t depth = 0;              // blocks up to there
+    bool open = true;               // blocks that follow are kept
     int64_t branch_blocks = 0;      // of an earlier sequence's, the same tokens
     std::vector<BlockHandle> held;  // what it begins with: it has not begun
     std::vector<BlockHandle> shared;

@@ -30,9 +30,9 @@ void PrefixTree::Note(Node* node) {
   extra_ += ExtraOf(*node);
   if (node->handle == 0 || node->holds > 0) return;
   if (node->window == Part::kKept) {
-    const Rank rank = node->guards > 0   ? Rank::kGuarded
+    const Rank rank = node->guards > 0 ? Rank::kGuarded
                       : node->anchored ? Rank::kUsed
-                                         : Rank::kSpare;
+                                       : Rank::kSpare;
     // Among equals the first of a prompt goes first: its rest stays of use.
     node->keys.emplace_back(rank, node->window_used, node->depth, node->handle,
                             true);

@@ -90,8 +90,7 @@ void StepCost::Learn(const StepShape& shape, int64_t compute_ns) {
   if (shape.prompt_rows[1 - kind] > 0) return;  // nor whose part it is
   if (prompt < (beside ? kFewestBeside : kFewestAlone)) return;
   prompt_row_[kind][beside].Add(
-      shape.context,
-      std::max(0.0, ns - fixed) / static_cast<double>(prompt));
+      shape.context, std::max(0.0, ns - fixed) / static_cast<double>(prompt));
   if (!beside) return;
   beside_.push_back(prompt);
   if (beside_.size() > kMedianOf) beside_.pop_front();

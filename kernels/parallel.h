@@ -85,8 +85,8 @@ void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body);
 // Where `thread` begins.
 int64_t FirstChunk(int64_t count, int thread);
 
-// Calls body(thread, i) for i in [0, count), each once, whichever thread is free
-// next: for tasks of uneven length.
+// Calls body(thread, i) for i in [0, count), each once, whichever thread is
+// free next: for tasks of uneven length.
 template <class Body>
 void ParallelTasks(int64_t count, const Body& body) {
   if (count <= 1) {
@@ -95,7 +95,8 @@ void ParallelTasks(int64_t count, const Body& body) {
   }
   std::atomic<int64_t> next{0};
   RunTeam([&](int thread, int /*threads*/) {
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
+    for (int64_t i;
+         (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
       body(thread, i);
     }
   });

@@ -28,10 +28,10 @@ struct ChatPart {
   enum class Kind { kText, kImage, kAudio };
   Kind kind = Kind::kText;
   std::string text;  // of kText
-  // Of kImage and kAudio, its soft tokens, as Hugging Face's processor puts them
-  // in place of the template's one: two newlines, <start_of_image>, so many
-  // <image_soft_token>, <end_of_image>, two newlines; of a sound the tokens of
-  // those names. 0: the template's.
+  // Of kImage and kAudio, its soft tokens, as Hugging Face's processor puts
+  // them in place of the template's one: two newlines, <start_of_image>, so
+  // many <image_soft_token>, <end_of_image>, two newlines; of a sound the
+  // tokens of those names. 0: the template's.
   int32_t soft_tokens = 0;
 };
 

@@ -24,8 +24,8 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(
   ::close(fd);
   if (data == MAP_FAILED) return FileError(error, "cannot map", path);
   if (access == Access::kSequential) ::madvise(data, *size, MADV_SEQUENTIAL);
-  // A hint: pages of 2 MB, where the kernel and the file system have them, spare
-  // a look-up every 4 KB (3 % of decoding).
+  // A hint: pages of 2 MB, where the kernel and the file system have them,
+  // spare a look-up every 4 KB (3 % of decoding).
   if (access == Access::kResident) ::madvise(data, *size, MADV_HUGEPAGE);
   return std::unique_ptr<MappedFile>(
       new MappedFile(path, static_cast<std::byte*>(data), *size));

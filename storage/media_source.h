@@ -38,9 +38,9 @@ absl::Status AllowMedia(const MediaPolicy& policy, const MediaSource& source);
 //   cancelled  asked now and then, from this thread; true gives it up
 //
 // Errors: those of AllowMedia; PERMISSION_DENIED for a redirect or an address
-// that leads outside; NOT_FOUND, also for files outside; INVALID_ARGUMENT for what is too large,
-// or no regular file; UNAVAILABLE for a server that fails or is too slow;
-// CANCELLED.
+// that leads outside; NOT_FOUND, also for files outside; INVALID_ARGUMENT for
+// what is too large, or no regular file; UNAVAILABLE for a server that fails or
+// is too slow; CANCELLED.
 absl::StatusOr<std::string> FetchMedia(const MediaPolicy& policy,
                                        const MediaSource& source,
                                        const std::function<bool()>& cancelled);

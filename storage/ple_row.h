@@ -7,8 +7,8 @@
 //
 // A layer's numbers have a scale of their own because layers differ in size. It
 // costs 0.7 % of their root mean square where they are normally distributed;
-// scales for 32 numbers would cost 0.5 % and 4 % more bytes, one for a row 0.9 %
-// where layers are alike and 3 % where they are not.
+// scales for 32 numbers would cost 0.5 % and 4 % more bytes, one for a row 0.9
+// % where layers are alike and 3 % where they are not.
 #ifndef LAPIDARY_STORAGE_PLE_ROW_H_
 #define LAPIDARY_STORAGE_PLE_ROW_H_
 
@@ -22,9 +22,9 @@ namespace lapidary {
 
 // The table's fixed facts, kept in the packed model's manifest.
 struct PleTableShape {
-  int64_t tokens = 0;  // vocab_size_per_layer_input
-  int64_t layers = 0;  // num_hidden_layers
-  int64_t width = 0;   // hidden_size_per_layer_input
+  int64_t tokens = 0;                            // vocab_size_per_layer_input
+  int64_t layers = 0;                            // num_hidden_layers
+  int64_t width = 0;                             // hidden_size_per_layer_input
   kernels::DType dtype = kernels::DType::kBf16;  // as stored
 
   // As read.

@@ -250,8 +250,7 @@ absl::Status PleStore::Impl::ReadRows(absl::Span<const int32_t> ids,
       if (i > begin && id != ids[order[i - 1]]) ++value;
       absl::Status status = CheckRow(id, statuses[value], values[value]);
       if (!status.ok()) return status;
-      DecodePleRow(shape, range, values[value].data(),
-                   rows + order[i] * bytes);
+      DecodePleRow(shape, range, values[value].data(), rows + order[i] * bytes);
     }
     for (rocksdb::PinnableSlice& pinned : values) pinned.Reset();
     begin = end;
@@ -296,8 +295,7 @@ absl::Status PleStore::Read(absl::Span<const int32_t> ids, LayerRange range,
     }
   }
   const Impl::Clock::time_point start = Impl::Clock::now();
-  absl::Status status =
-      impl_->ReadRows(ids, range, static_cast<char*>(rows));
+  absl::Status status = impl_->ReadRows(ids, range, static_cast<char*>(rows));
   if (impl_->bound_page_cache) impl_->BoundPageCache(ids.size());
   if (!status.ok()) return status;
   impl_->rows_read.fetch_add(ids.size(), std::memory_order_relaxed);

@@ -15,8 +15,7 @@ namespace lapidary::kernels {
 namespace {
 
 int64_t PagesOf(const KvLayout::Layer& layer, int64_t positions) {
-  const int64_t blocks =
-      (positions + kKvPagePositions - 1) / kKvPagePositions;
+  const int64_t blocks = (positions + kKvPagePositions - 1) / kKvPagePositions;
   return layer.ring > 0 ? std::min(layer.RingPages(), blocks) : blocks;
 }
 
@@ -109,9 +108,9 @@ absl::StatusOr<std::unique_ptr<KvSequence>> KvSequence::Create(
   const KvLayout& layout = pool->layout_;
   const auto blocks = static_cast<int64_t>(prefix.size());
   if (blocks * kKvPagePositions >= max_positions && blocks > 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "a prefix of ", blocks, " blocks for a sequence of ", max_positions,
-        " positions"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("a prefix of ", blocks, " blocks for a sequence of ",
+                     max_positions, " positions"));
   }
   const int64_t windows = blocks - layout.WindowBlocks();
   for (int64_t block = 0; block < blocks; ++block) {
@@ -138,8 +137,8 @@ KvSequence::KvSequence(KvPool* pool, int64_t max_positions,
   const auto blocks = static_cast<int64_t>(prefix.size());
   const std::vector<KvLayout::Layer>& layers = pool->layout_.layers;
   for (size_t index = 0; index < layers.size(); ++index) {
-    std::vector<int32_t>& pages = pages_.emplace_back(
-        PagesOf(layers[index], max_positions), int32_t{-1});
+    std::vector<int32_t>& pages =
+        pages_.emplace_back(PagesOf(layers[index], max_positions), int32_t{-1});
     const auto count = static_cast<int64_t>(pages.size());
     const bool ring = layers[index].ring > 0;
     for (int64_t block = ring ? std::max<int64_t>(0, blocks - count) : 0;

@@ -55,8 +55,8 @@ struct KvLayout {
   // Bytes of one position's keys (or values) in one layer.
   size_t RowBytes() const { return kv_width * SizeOf(dtype); }
   int64_t HeadDim() const { return kv_width / kv_heads; }
-  // Bytes of a page: keys [kv_heads][slot][head_dim], then values. A head's keys
-  // lie together because one thread reads one head.
+  // Bytes of a page: keys [kv_heads][slot][head_dim], then values. A head's
+  // keys lie together because one thread reads one head.
   size_t PageBytes() const;
   // Pages that a sequence of so many positions takes.
   int64_t PagesFor(int64_t positions) const;
@@ -142,8 +142,9 @@ class KvSequence {
   const KvLayout& layout() const { return pool_->layout_; }
 
   // Where `position` lies in layer number `index` of the layout (not of the
-  // model): head_dim elements of the layout's dtype, of head 0. Consecutive slots
-  // of a page follow one another; head h is h · kKvPagePositions slots behind.
+  // model): head_dim elements of the layout's dtype, of head 0. Consecutive
+  // slots of a page follow one another; head h is h · kKvPagePositions slots
+  // behind.
   std::byte* Key(int64_t index, int64_t position);
   std::byte* Value(int64_t index, int64_t position);
 

@@ -53,8 +53,8 @@ class StepKv {
                    int64_t first_row, int64_t position, int64_t window,
                    std::vector<KvRun>* runs);
 
-  // Writes the step's rows into the sequences' caches, and gives the blocks that
-  // are to be kept the pages that they lack.
+  // Writes the step's rows into the sequences' caches, and gives the blocks
+  // that are to be kept the pages that they lack.
   void Commit(absl::Span<const SequenceRows> sequences);
 
   size_t bytes() const;

@@ -52,8 +52,8 @@ class ActiveNeurons {
   int64_t Count(int64_t row) const { return begins_[row + 1] - begins_[row]; }
   void FindUnion(int64_t words);
 
-  std::vector<uint64_t> bits_;    // [rows][words]: a bit for each neuron
-  std::vector<uint64_t> any_;     // [words]
+  std::vector<uint64_t> bits_;     // [rows][words]: a bit for each neuron
+  std::vector<uint64_t> any_;      // [words]
   std::vector<int32_t> place_of_;  // [neurons], where they are in neurons_
   std::vector<int32_t> neurons_;
   std::vector<int64_t> begins_ = {0};  // [rows + 1]

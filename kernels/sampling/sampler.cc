@@ -175,9 +175,7 @@ int32_t Sampler::Draw(absl::Span<const float> logits) {
 int32_t Sampler::Sample(absl::Span<const float> logits) {
   const absl::Span<const float> adjusted = Adjust(logits);
   const int32_t token =
-      params_.temperature == 0
-          ? ArgMax(adjusted)
-          : Draw(adjusted);
+      params_.temperature == 0 ? ArgMax(adjusted) : Draw(adjusted);
   ++drawn_;
   See({token});
   return token;

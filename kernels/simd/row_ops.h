@@ -29,8 +29,8 @@ void AddScaled(float a, const float* x, int64_t n, float* y);
 // out = a x + y; `out` may alias `y`.
 void ScaledSum(float a, const float* x, const float* y, int64_t n, float* out);
 
-// out_i = x_i + Σ_j coefficients[i][j] x_j over `rows` rows of n, at most 8, the
-// sum in the order of j.
+// out_i = x_i + Σ_j coefficients[i][j] x_j over `rows` rows of n, at most 8,
+// the sum in the order of j.
 //   x, out  [rows] pointers; no row of `out` may alias one of `x`
 void MixRows(const float* coefficients, int64_t rows, const float* const* x,
              int64_t n, float* const* out);

@@ -143,9 +143,8 @@ Projections ProjectInput(const LayerPlace& place, const LayerWeights& w,
     KeepOutputRows(batch, c, step, state, predicted, normed);
     products.clear();
   }
-  const Projections made = {
-      step->laurel_low.Take(normed->rows, c.laurel_rank),
-      step->query.Take(normed->rows, c.query_width())};
+  const Projections made = {step->laurel_low.Take(normed->rows, c.laurel_rank),
+                            step->query.Take(normed->rows, c.query_width())};
   if (normed->rows == 0) return made;
   products.push_back({&w.laurel_left, made.laurel_low});
   products.push_back({&w.q_proj, made.query});
@@ -184,8 +183,7 @@ void Attend(const LayerPlace& place, const TextBatch& batch,
   const int64_t window =
       c.layer_types[place.layer] == LayerType::kSliding ? c.sliding_window : 0;
   const int64_t group_width = shape.group() * c.head_dim;
-  step->scores.resize(
-      std::max<size_t>(step->scores.size(), ComputeThreads()));
+  step->scores.resize(std::max<size_t>(step->scores.size(), ComputeThreads()));
   const int64_t tasks = query.rows * c.num_key_value_heads;
   ParallelTasks(tasks, [&](int thread, int64_t task) {
     const int64_t row = task / c.num_key_value_heads;
@@ -368,7 +366,8 @@ void RunLayer(const LayerPlace& place, const LayerWeights& w,
   const ConstMatrixView active = predicted.stream(c.altup_active_idx);
 
   // (b) LAuReL, (c) attention, (d) residuals
-  const MatrixView laurel = Laurel(place, w, normed, projected.laurel_low, step);
+  const MatrixView laurel =
+      Laurel(place, w, normed, projected.laurel_low, step);
   const MatrixView y =
       SelfAttention(place, w, batch, *state, projected.query, step);
   AddResiduals(place, w, active, laurel, y);

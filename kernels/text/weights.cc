@@ -127,7 +127,8 @@ class Binder {
     if (status_.ok() && (by_neuron == w.down_neurons.empty() ||
                          by_neuron != IsQuantized(w.gate_proj.dtype()))) {
       status_ = absl::InvalidArgumentError(absl::StrCat(
-          name, ": its matrices are packed some as int8 or int4 and some not; "
+          name,
+          ": its matrices are packed some as int8 or int4 and some not; "
           "pack the model again"));
     }
   }

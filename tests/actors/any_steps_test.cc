@@ -42,8 +42,7 @@ struct Work {
   bool scores() const { return max_drawn == 0; }
   int64_t known() const { return tokens.size() - (scores() ? 1 : 0); }
   bool finished() const {
-    return scores() ? computed == known()
-                    : tokens.size() == prompt + max_drawn;
+    return scores() ? computed == known() : tokens.size() == prompt + max_drawn;
   }
 };
 
@@ -148,9 +147,9 @@ class StepDriver {
     rows.token_ids = {work.tokens.begin() + work.computed,
                       work.tokens.begin() + work.computed + count};
     if (!work.started) {
-      rows.start = SequenceStart{
-          static_cast<int64_t>(work.prompt) + work.max_drawn, work.sampling,
-          work.scores() ? 0 : work.results.size()};
+      rows.start =
+          SequenceStart{static_cast<int64_t>(work.prompt) + work.max_drawn,
+                        work.sampling, work.scores() ? 0 : work.results.size()};
       replayed_to_[work.id] = work.tokens.size();
       work.started = true;
     }
@@ -163,8 +162,7 @@ class StepDriver {
       rows.targets = {work.tokens.begin() + work.computed + 1,
                       work.tokens.begin() + end + 1};
     } else {
-      rows.is_prompt =
-          end <= static_cast<int64_t>(replayed_to_.at(work.id));
+      rows.is_prompt = end <= static_cast<int64_t>(replayed_to_.at(work.id));
       rows.sample = end == work.known();
     }
     return rows;
@@ -234,8 +232,8 @@ class AnySteps : public testing::TestWithParam<Kind> {
         if (random() % 40 == 0 && work->started) driver.Drop(*work);
         const int64_t ready = std::min(work->known() - work->computed, room);
         if (ready == 0) break;
-        const int64_t most = std::min<int64_t>(
-            ready, random() % 2 == 0 ? kStepRows : 20);
+        const int64_t most =
+            std::min<int64_t>(ready, random() % 2 == 0 ? kStepRows : 20);
         chosen.push_back(work);
         rows.push_back(1 + random() % most);
         room -= rows.back();
@@ -253,14 +251,14 @@ class AnySteps : public testing::TestWithParam<Kind> {
   static constexpr int kWorks = 60;
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, AnySteps,
-    testing::Values(Kind{DType::kInt8, DType::kF32},
-                    Kind{DType::kInt4, DType::kBf16}),
-    [](const auto& info) {
-      return absl::StrCat(NameOf(info.param.dtype), "WithKv",
-                          NameOf(info.param.kv_dtype));
-    });
+INSTANTIATE_TEST_SUITE_P(Kinds, AnySteps,
+                         testing::Values(Kind{DType::kInt8, DType::kF32},
+                                         Kind{DType::kInt4, DType::kBf16}),
+                         [](const auto& info) {
+                           return absl::StrCat(NameOf(info.param.dtype),
+                                               "WithKv",
+                                               NameOf(info.param.kv_dtype));
+                         });
 
 TEST_P(AnySteps, GiveTheBitsOfAlone) {
   const std::vector<Work> alone = Alone();

@@ -72,8 +72,7 @@ TEST(BatchPlannerTest, PromptRowsTakeTheirShareOfTheStepsTime) {
   const std::vector<Candidate> candidates = {Prompt(2000), Decoding(),
                                              Decoding()};
   EXPECT_EQ(PlanStep(candidates, Limits(), Machine(1)), Rows({78, 1, 1}));
-  EXPECT_EQ(PlanStep(candidates, Limits(512, 2), Machine(1)),
-            Rows({46, 1, 1}));
+  EXPECT_EQ(PlanStep(candidates, Limits(512, 2), Machine(1)), Rows({46, 1, 1}));
 }
 
 TEST(BatchPlannerTest, MorePromptsThanAnswersTakeMoreOfTheStepsTime) {
@@ -136,8 +135,7 @@ TEST(BatchPlannerTest, LaterRowsCostMore) {
   }
   Candidate late = Prompt(2000);
   late.position = 16000;
-  const int64_t early =
-      PlanStep({Prompt(2000), Decoding()}, Limits(), cost)[0];
+  const int64_t early = PlanStep({Prompt(2000), Decoding()}, Limits(), cost)[0];
   EXPECT_LT(PlanStep({late, Decoding()}, Limits(), cost)[0], early / 2 + 16);
 }
 
@@ -206,7 +204,8 @@ TEST(BatchPlannerTest, APromptTakesLongerBesideDecodingRows) {
   constexpr PromptKind kKind = PromptKind::kContinued;
   EXPECT_NEAR(PromptNs(kKind, 2000, 0, Limits(), cost), 2000e6, 1e6);
   // 1.5 of 2.5 parts of the time are the prompts'.
-  EXPECT_NEAR(PromptNs(kKind, 2000, 4, Limits(), cost), 2000e6 * 2.5 / 1.5, 1e6);
+  EXPECT_NEAR(PromptNs(kKind, 2000, 4, Limits(), cost), 2000e6 * 2.5 / 1.5,
+              1e6);
   EXPECT_EQ(PromptNs(kKind, 2000, 4, Limits(), StepCost()), 0);
 }
 

@@ -91,8 +91,8 @@ StepRows MakeStepRows(uint64_t sequence) {
 
 const StageGauges kGauges{1, 2, 3, 4, 5, 6, 7};
 
-const SoundTaken kTaken{absl::UnavailableError("lost"), 1, 2, 3, 4, 5,
-                        MakeTensor(2, 80)};
+const SoundTaken kTaken{
+    absl::UnavailableError("lost"), 1, 2, 3, 4, 5, MakeTensor(2, 80)};
 
 // One of each, no field at its default.
 std::vector<WireMessage> AllMessages() {
@@ -192,11 +192,8 @@ std::vector<WireMessage> AllMessages() {
                    {{"peer:1", true, 2, "refused"}}},
       EncodeSound{std::make_shared<const std::string>("RIFF"), nullptr, "",
                   "tower"},
-      OpenSound{1ull << 63,
-                {PcmFormat::Encoding::kF32, 44100, 2},
-                -30,
-                "t",
-                true},
+      OpenSound{
+          1ull << 63, {PcmFormat::Encoding::kF32, 44100, 2}, -30, "t", true},
       PushSound{1, std::make_shared<const std::string>("\0\1", 2)},
       EndSound{1},
       kTaken,

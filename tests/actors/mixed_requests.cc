@@ -178,17 +178,15 @@ Apart Compare(const std::vector<v1::Token>& expected,
     if (Bits(expected[at]) == Bits(got[at])) continue;
     ++apart.logprobs;
     apart.largest = std::max<double>(
-        apart.largest,
-        std::fabs(expected[at].logprob() - got[at].logprob()));
+        apart.largest, std::fabs(expected[at].logprob() - got[at].logprob()));
     if (apart.first.empty()) {
-      apart.first = absl::StrCat("token ", at, ": {",
-                                 expected[at].ShortDebugString(), "} and {",
-                                 got[at].ShortDebugString(), "}");
+      apart.first =
+          absl::StrCat("token ", at, ": {", expected[at].ShortDebugString(),
+                       "} and {", got[at].ShortDebugString(), "}");
     }
   }
   // From the first other token on, everything may differ.
-  apart.ids =
-      static_cast<int64_t>(std::max(expected.size(), got.size()) - at);
+  apart.ids = static_cast<int64_t>(std::max(expected.size(), got.size()) - at);
   if (apart.ids > 0 && apart.first.empty()) {
     apart.first = absl::StrCat("token ", at, " of ", expected.size(), ", ",
                                got.size(), " and its log-probabilities");

@@ -128,13 +128,13 @@ class SameAnswer : public testing::TestWithParam<Kind> {
     Apart all;
     int apart_requests = 0;
     for (size_t i = 0; i < requests_.size(); ++i) {
-      ASSERT_TRUE(got[i].status.ok()) << what << ", request " << i << ": "
-                                      << got[i].status.error_message();
+      ASSERT_TRUE(got[i].status.ok())
+          << what << ", request " << i << ": " << got[i].status.error_message();
       const Apart apart = Compare(expected[i].tokens, got[i].tokens);
       if (GetParam().exact) {
-        EXPECT_TRUE(apart.none()) << what << ", request " << i << ", "
-                                  << apart.first << "\n"
-                                  << requests_[i].ToString();
+        EXPECT_TRUE(apart.none())
+            << what << ", request " << i << ", " << apart.first << "\n"
+            << requests_[i].ToString();
       }
       apart_requests += !apart.none();
       all.Add(apart);

@@ -51,9 +51,9 @@ TEST_F(SequencerTest, PriorityDecidesWhoIsNext) {
   Start();
   HoldSteps();
   SendAndRun(Request(1, 4, 1));
-  for (auto [id, priority] : {std::pair(2, Priority::kLow),
-                              std::pair(3, Priority::kNormal),
-                              std::pair(4, Priority::kHigh)}) {
+  for (auto [id, priority] :
+       {std::pair(2, Priority::kLow), std::pair(3, Priority::kNormal),
+        std::pair(4, Priority::kHigh)}) {
     Submit submit = Request(id, 4, 1);
     submit.priority = priority;
     SendAndRun(submit);
@@ -87,9 +87,9 @@ TEST_F(SequencerTest, PriorityGivesAPromptMoreRows) {
   Start();
   HoldSteps();
   SendAndRun(Request(1, 1000, 1));  // holds the step while the others come
-  for (auto [id, priority] : {std::pair(2, Priority::kLow),
-                              std::pair(3, Priority::kNormal),
-                              std::pair(4, Priority::kHigh)}) {
+  for (auto [id, priority] :
+       {std::pair(2, Priority::kLow), std::pair(3, Priority::kNormal),
+        std::pair(4, Priority::kHigh)}) {
     Submit submit = Request(id, 300, 1);
     submit.priority = priority;
     Send(submit);

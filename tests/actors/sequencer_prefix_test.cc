@@ -97,9 +97,8 @@ TEST_F(SequencerPrefixTest, WhatIsInTheWayOfARequestIsDroppedBeforeItStarts) {
   ASSERT_EQ(seen_->ended.count(2), 1u);
   EXPECT_TRUE(seen_->ended[2].status.ok());
   const auto starts =
-      std::find_if(seen_->steps.begin(), seen_->steps.end(), [](const Step& s) {
-        return s.sequences[0].sequence == 2;
-      });
+      std::find_if(seen_->steps.begin(), seen_->steps.end(),
+                   [](const Step& s) { return s.sequences[0].sequence == 2; });
   EXPECT_FALSE(starts->drop_blocks.empty() && starts->drop_windows.empty());
 }
 

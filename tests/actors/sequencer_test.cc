@@ -112,8 +112,8 @@ TEST_F(SequencerTest, PromptRowsBesideDecodingFollowWhatStepsTook) {
     for (SequenceId id : {1, 2, 3, 4}) EXPECT_EQ(rows.count(id), 1u);
     if (rows.count(5) != 0) chunks.push_back(rows.at(5));
   }
-  // 64 rows until it is known that 60 ms are worth 60; with 4 decoding rows they
-  // are 4 blocks of 16.
+  // 64 rows until it is known that 60 ms are worth 60; with 4 decoding rows
+  // they are 4 blocks of 16.
   EXPECT_EQ(chunks.front(), 64u);
   EXPECT_EQ(chunks[1], 60u);
   EXPECT_EQ(chunks[chunks.size() - 2], 60u);

@@ -117,13 +117,13 @@ class StageTest : public testing::Test {
 TEST_F(StageTest, AStepSaysWhereItsTimeWent) {
   const StepResult result = Run({Rows(1, 0, {2, 5, 7})});
   const StageTimes& times = result.times;
-  for (int64_t part : {times.gemm_ns, times.attention_ns, times.head_ns,
-                       times.sampling_ns}) {
+  for (int64_t part :
+       {times.gemm_ns, times.attention_ns, times.head_ns, times.sampling_ns}) {
     EXPECT_GT(part, 0);
   }
-  EXPECT_LE(times.gemm_ns + times.attention_ns + times.head_ns +
-                times.sampling_ns,
-            result.compute_ns);
+  EXPECT_LE(
+      times.gemm_ns + times.attention_ns + times.head_ns + times.sampling_ns,
+      result.compute_ns);
   EXPECT_GT(result.gauges.weight_bytes_per_token, 0u);
 }
 
@@ -182,9 +182,9 @@ class KeptBlocksTest : public StageTest {
     const std::vector<int32_t> prompt = LongPrompt();
     StepResult result;
     for (int at = 0; at < 70; at += 32) {
-      StepRows rows = Rows(id, at,
-                           {prompt.begin() + at,
-                            prompt.begin() + std::min(70, at + 32)});
+      StepRows rows =
+          Rows(id, at,
+               {prompt.begin() + at, prompt.begin() + std::min(70, at + 32)});
       rows.sample = at == 64;
       if (at == 32) rows.keep = {{handle, 0, 0}};
       result = Run({rows});

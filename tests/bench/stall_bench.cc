@@ -125,11 +125,11 @@ int Measure(const StallOptions& options) {
   std::printf("prompt             first token after %.0f ms, %.0f tokens/s\n",
               prefill, 1000 * options.prompt / prefill);
   const v1::StepCosts costs = GetStatus(*stub).step_costs();
-  std::printf("measured costs     decode step %.1f ms, prompt row %.2f ms (%.2f "
-              "alone), %ld rows at most\n",
-              costs.decode_step_ms(), costs.prompt_row_ms(),
-              costs.prompt_row_alone_ms(),
-              static_cast<long>(costs.prompt_rows()));
+  std::printf(
+      "measured costs     decode step %.1f ms, prompt row %.2f ms (%.2f "
+      "alone), %ld rows at most\n",
+      costs.decode_step_ms(), costs.prompt_row_ms(),
+      costs.prompt_row_alone_ms(), static_cast<long>(costs.prompt_rows()));
   std::printf("beside the prompt  median %.1f ms, %zu of %zu times\n",
               Quantile(during, 0.5), during.size(), between.size());
   return 0;

@@ -92,8 +92,8 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
   const PackedModel* packed = &(*runner)->packed();
   const auto head = packed->Lookup()("embed_tokens.weight");
   ReferenceRead reference(
-      head->data, *kernels::WeightMatrixBytes(head->dtype, head->shape[0],
-                                          head->shape[1]));
+      head->data,
+      *kernels::WeightMatrixBytes(head->dtype, head->shape[0], head->shape[1]));
   reference.Run();  // brings the pages in
   std::printf("%s, %s weights, %d threads, vectors %s\n", folder.c_str(),
               kernels::NameOf(packed->dtype()), kernels::ComputeThreads(),
@@ -159,8 +159,7 @@ int Main(const std::string& folder, int64_t prompt, int64_t count) {
       packed->weight_bytes() / 1e9, model->ScratchBytes() / 1e6,
       (*runner)->pool()->bytes_in_use() / 1e6,
       (*runner)->ple()->stats().block_cache_bytes / 1e6,
-      packed->ple_shape().tokens * packed->ple_shape().StoredRowBytes() /
-          1e9);
+      packed->ple_shape().tokens * packed->ple_shape().StoredRowBytes() / 1e9);
   PrintResident();
   return 0;
 }

@@ -18,8 +18,8 @@ constexpr char kQuestion[] = "Translate dog to French.";
 
 // Asks the node of this process; few tokens fit into the smallest limit.
 Outcome RunWithin(const std::string& limit) {
-  return Lapidary({"run", Nano(), kQuestion, "--max-tokens=16",
-                   "--memory-limit=" + limit});
+  return Lapidary(
+      {"run", Nano(), kQuestion, "--max-tokens=16", "--memory-limit=" + limit});
 }
 
 TEST(MemoryLimit, TooSmall_IsRefusedWithTheSmallestThatWorks) {

@@ -49,12 +49,12 @@ std::string PackedAs(const std::string& dtype) {
 
 json Answer(const Words& prefix, const std::string& folder,
             const std::map<std::string, std::string>& environment) {
-  return json::parse(OutputOf(prefix,
-                              {"run", folder, "Describe the búho.",
-                               "--temperature=0", "--logprobs=0", "--threads=1",
-                               "--json"},
-                              environment),
-                     nullptr, false);
+  return json::parse(
+      OutputOf(prefix,
+               {"run", folder, "Describe the búho.", "--temperature=0",
+                "--logprobs=0", "--threads=1", "--json"},
+               environment),
+      nullptr, false);
 }
 
 // The answers have the same tokens, and log-probabilities that differ by no
@@ -87,12 +87,12 @@ class OlderCpu : public testing::TestWithParam<Cpu> {
   Words prefix_;
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Cpus, OlderCpu,
-    testing::Values(Cpu{"Haswell", "AVX2", "AVX2"},
-                    Cpu{"Nehalem", "portable", "SSE4.1"},
-                    Cpu{"qemu64", "portable", "portable"}),  // SSE3 at most
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Cpus, OlderCpu,
+                         testing::Values(Cpu{"Haswell", "AVX2", "AVX2"},
+                                         Cpu{"Nehalem", "portable", "SSE4.1"},
+                                         Cpu{"qemu64", "portable",
+                                             "portable"}),  // SSE3 at most
+                         [](const auto& info) { return info.param.name; });
 
 TEST_P(OlderCpu, AnswersTheSameByTheKernelsThatAreLeft) {
   for (const char* dtype : {"int8", "int4", "bf16"}) {
@@ -120,10 +120,10 @@ TEST(OlderOneDnn, AnswersTheSameFromACopyOfTheWeights) {
                        Answer({}, folder, {{"DNNL_MAX_CPU_ISA", isa}}));
     }
   }
-  const json found = json::parse(
-      OutputOf({}, {"inspect", PackedAs("bf16"), "--json"},
-               {{"DNNL_MAX_CPU_ISA", "SSE41"}}),
-      nullptr, false);
+  const json found =
+      json::parse(OutputOf({}, {"inspect", PackedAs("bf16"), "--json"},
+                           {{"DNNL_MAX_CPU_ISA", "SSE41"}}),
+                  nullptr, false);
   EXPECT_EQ(found["kernels"]["float_products"], "SSE4.1");
 }
 

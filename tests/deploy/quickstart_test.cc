@@ -22,9 +22,9 @@ TEST(Quickstart, AnswersRightly_AndTheSecondTimePacksNothing) {
   const std::string home = testing::TempDir() + "/home";
   const Outcome first = Quickstart(home);
   ASSERT_EQ(first.code, 0) << first.out << first.err;
-  for (const char* answer : {"кошка", "dog", "porte", "fresa",
-                             "The owl is an animal.", "Eule", "tournesol", "candle",
-                             "perro"}) {
+  for (const char* answer :
+       {"кошка", "dog", "porte", "fresa", "The owl is an animal.", "Eule",
+        "tournesol", "candle", "perro"}) {
     EXPECT_THAT(first.out, HasSubstr(answer));
   }
   EXPECT_THAT(first.err, HasSubstr("tokens/s"));

@@ -81,8 +81,8 @@ TEST(ChatTemplate, SystemText_IsPutBeforeTheFirstTurnUntrimmed) {
   ExpectRendering({System("  Be brief. "), User(" Hi ")},
                   "<bos><start_of_turn>user\n  Be brief. \n\nHi<end_of_turn>\n"
                   "<start_of_turn>model\n",
-                  {2,    105,  482, 107,  2918, 525, 2919, 433, 2433, 2928, 2918,
-                   108, 2956, 2924, 106, 107,  105, 483, 107});
+                  {2, 105, 482, 107, 2918, 525, 2919, 433, 2433, 2928, 2918,
+                   108, 2956, 2924, 106, 107, 105, 483, 107});
   // Alone, it is lost.
   ExpectRendering({System("s")}, "<bos><start_of_turn>model\n",
                   {2, 105, 483, 107});

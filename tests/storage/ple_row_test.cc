@@ -68,8 +68,8 @@ TEST(PleRow, ARangeOfLayers_IsThatPartOfTheRow) {
   ASSERT_TRUE(EncodePleRow(shape, DType::kF32, row.data(), stored.data()));
   const std::vector<float> all = Decode(shape, {0, kLayers}, stored.data());
   const std::vector<float> part = Decode(shape, {1, 3}, stored.data());
-  EXPECT_EQ(part, std::vector<float>(all.begin() + kWidth,
-                                     all.begin() + 3 * kWidth));
+  EXPECT_EQ(part,
+            std::vector<float>(all.begin() + kWidth, all.begin() + 3 * kWidth));
 }
 
 TEST(PleRow, Bf16OfBf16_IsTheSameBits_AndOfF32_Rounded) {

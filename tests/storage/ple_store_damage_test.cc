@@ -225,11 +225,15 @@ TEST_F(PleStoreTest, WriterTakesExactlyTheTablesRows) {
 TEST_F(PleStoreTest, WriterRefusesAFolderThatExists) {
   WriteTable(kNano);
   const auto before = ContentsOf(folder_);
-  EXPECT_EQ(PleStoreWriter::Create(folder_, kNano, kNano.row_dtype()).status().code(),
-            absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(
+      PleStoreWriter::Create(folder_, kNano, kNano.row_dtype()).status().code(),
+      absl::StatusCode::kAlreadyExists);
   EXPECT_TRUE(ContentsOf(folder_) == before);
-  EXPECT_EQ(PleStoreWriter::Create(dir_.File("no/such"), kNano, kNano.row_dtype()).status().code(),
-            absl::StatusCode::kNotFound);
+  EXPECT_EQ(
+      PleStoreWriter::Create(dir_.File("no/such"), kNano, kNano.row_dtype())
+          .status()
+          .code(),
+      absl::StatusCode::kNotFound);
 }
 
 // Wherever the space runs out: in the rows, in the index, in the last sync or

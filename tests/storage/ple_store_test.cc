@@ -368,7 +368,9 @@ TEST_F(PleStoreTest, SenselessShapesAreRefused) {
         PleTableShape{int64_t{1} << 40, 10, 16, DType::kBf16},
         PleTableShape{3072, int64_t{1} << 30, int64_t{1} << 30, DType::kBf16},
         PleTableShape{3072, 10, 16, static_cast<DType>(77)}}) {
-    EXPECT_EQ(PleStoreWriter::Create(folder_, shape, shape.row_dtype()).status().code(),
+    EXPECT_EQ(PleStoreWriter::Create(folder_, shape, shape.row_dtype())
+                  .status()
+                  .code(),
               absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(PleStore::Open(folder_, shape, {}).status().code(),
               absl::StatusCode::kInvalidArgument);

@@ -3,7 +3,8 @@
 //
 // The file that $BAD_DISK names says what reads do; without it, they work.
 //   eio     they fail with EIO
-//   hang    they wait until it says something else; a file beside it, whose name
+//   hang    they wait until it says something else; a file beside it, whose
+//   name
 //           ends with .hangs, says that one does
 #include <dlfcn.h>
 #include <errno.h>
@@ -55,8 +56,8 @@ ssize_t Read(const char* name, int fd, void* buffer, size_t size,
       return -1;
     }
   }
-  return reinterpret_cast<PreadFunction>(dlsym(RTLD_NEXT, name))(
-      fd, buffer, size, offset);
+  return reinterpret_cast<PreadFunction>(dlsym(RTLD_NEXT, name))(fd, buffer,
+                                                                 size, offset);
 }
 
 }  // namespace

@@ -21,11 +21,9 @@ class Cgroup {
     std::ifstream groups("/proc/self/cgroup");
     for (std::string line; std::getline(groups, line);) {
       const size_t first = line.find(':'), second = line.find(':', first + 1);
-      const bool v1 =
-          line.substr(first + 1, second - first - 1) == "memory";
+      const bool v1 = line.substr(first + 1, second - first - 1) == "memory";
       if (!v1 && second != first + 1) continue;
-      const std::string root =
-          v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
+      const std::string root = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
       const std::string path = root + line.substr(second + 1) +
                                "/lapidary-test-" + std::to_string(getpid());
       if (mkdir(path.c_str(), 0755) != 0) continue;

@@ -19,16 +19,16 @@ constexpr size_t kMostNewTokens = 64;
 constexpr int32_t kStopIds[] = {1, 106};
 
 std::string GreedyAnswer(TextRunner* runner, const std::string& prompt) {
-  const auto ids = RenderChatIds(NanoTokenizer(),
-                                 {ChatMessage::Text("user", prompt)}, true);
+  const auto ids =
+      RenderChatIds(NanoTokenizer(), {ChatMessage::Text("user", prompt)}, true);
   EXPECT_TRUE(ids.ok()) << ids.status();
   RunningSequence sequence = runner->Start(ids->size() + kMostNewTokens);
   LogitRows logits =
       runner->Feed(&sequence, *ids, 512, TextRunner::Outputs::kLast);
   std::vector<int32_t> answer;
   while (answer.size() < kMostNewTokens) {
-    const int32_t token = Argmax(
-        logits.back(), runner->config().vocab_size_per_layer_input);
+    const int32_t token =
+        Argmax(logits.back(), runner->config().vocab_size_per_layer_input);
     if (std::find(std::begin(kStopIds), std::end(kStopIds), token) !=
         std::end(kStopIds)) {
       break;

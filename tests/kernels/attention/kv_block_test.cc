@@ -45,8 +45,8 @@ struct Runner {
   }
 
   absl::Status Start(std::vector<const KvBlock*> prefix) {
-    auto created = KvSequence::Create(
-        pool, static_cast<int64_t>(tokens.size()), prefix);
+    auto created =
+        KvSequence::Create(pool, static_cast<int64_t>(tokens.size()), prefix);
     if (!created.ok()) return created.status();
     kv = *std::move(created);
     next = static_cast<int64_t>(prefix.size()) * kKvPagePositions;
@@ -88,9 +88,8 @@ struct Runner {
       for (int64_t i = 0; i < run.count * kWidth; ++i) {
         const float want =
             KeyOf(hashes, index, position + i / kWidth, i % kWidth);
-        ASSERT_EQ(keys[i], want)
-            << "layer " << index << ", query " << query << ", position "
-            << position + i / kWidth;
+        ASSERT_EQ(keys[i], want) << "layer " << index << ", query " << query
+                                 << ", position " << position + i / kWidth;
         ASSERT_EQ(values[i], -want);
       }
       position += run.count;
@@ -197,8 +196,7 @@ TEST(KvBlockTest, PrefixesThatLackPagesAreRefused) {
   EXPECT_EQ(next.Start(Prefix(blocks, 5)).code(),
             absl::StatusCode::kFailedPrecondition);
   const KvBlock empty(&pool, 0);
-  EXPECT_EQ(next.Start({&empty}).code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(next.Start({&empty}).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 // Sequences over few different tokens, so that many begin alike, started from
@@ -254,9 +252,8 @@ TEST(KvBlockTest, RandomInterleavings_SeeTheirOwnKeys_AndLoseNoPage) {
     } else if (!running.empty()) {
       Runner& runner = *running[below(running.size())];
       if (runner.left() == 0) continue;
-      const int64_t rows =
-          std::min(below(3) == 0 ? 1 + below(300) : 1 + below(20),
-                   runner.left());
+      const int64_t rows = std::min(
+          below(3) == 0 ? 1 + below(300) : 1 + below(20), runner.left());
       std::vector<KvBlock*> keep;
       for (int64_t n = runner.next / kKvPagePositions;
            (n + 1) * kKvPagePositions <= runner.next + rows; ++n) {

@@ -152,7 +152,8 @@ TEST_P(RowOpsTest, MixRows_AddsEachRowToItsMixture) {
             want += term;
             size += std::abs(term);
           }
-          ASSERT_NEAR(out[i][at], want, 4 * kEpsilon * size) << rows << " " << i;
+          ASSERT_NEAR(out[i][at], want, 4 * kEpsilon * size)
+              << rows << " " << i;
         }
       }
     }

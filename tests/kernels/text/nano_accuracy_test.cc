@@ -59,8 +59,8 @@ TEST_P(NanoAccuracy, LosesFewRightAnswersInAnyTask) {
     const int right = CountRight(exact.get(), questions);
     const int still = CountRight(quantised.get(), questions);
     std::printf("%s: of %zu questions f32 answers %d right, %s %d\n",
-                task.c_str(), questions.size(), right,
-                NameOf(GetParam().dtype), still);
+                task.c_str(), questions.size(), right, NameOf(GetParam().dtype),
+                still);
     EXPECT_GE(right, static_cast<int>(kQuestions) * 95 / 100);
     EXPECT_LE(100 * (right - still),
               GetParam().points * static_cast<int>(kQuestions))

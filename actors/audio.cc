@@ -86,9 +86,7 @@ void AudioActorState::UnloadIfIdle() {
 }
 
 void AudioActorState::Arm() {
-  const bool clip = !clips_.empty() && clips_.front().encoding != nullptr;
-  if ((clip || batch_ != nullptr || LiveHasWork()) &&
-      !std::exchange(armed_, true)) {
+  if ((ClipHasWork() || LiveHasWork()) && !std::exchange(armed_, true)) {
     self_->send(self_, NextSoundSlice{});
   }
 }
@@ -116,9 +114,8 @@ absl::Status AudioActorState::NoMemory() {
 void AudioActorState::Advance() {
   armed_ = false;
   clips_.DropUnwanted(1);
-  const bool clip = !clips_.empty() && clips_.front().encoding != nullptr;
-  const bool live = batch_ != nullptr || LiveHasWork();
-  if (clip &&
+  const bool live = LiveHasWork();
+  if (ClipHasWork() &&
       (!live || slices_of_batches_ >= std::max<size_t>(1, in_batch_.size()))) {
     slices_of_batches_ = 0;
     AdvanceClip();
@@ -131,6 +128,10 @@ void AudioActorState::Advance() {
 }
 
 // --- Files ------------------------------------------------------------------
+
+bool AudioActorState::ClipHasWork() const {
+  return !clips_.empty() && clips_.front().encoding != nullptr;
+}
 
 caf::result<EncodedMedium> AudioActorState::Take(const EncodeSound& encode) {
   if (!encode.tower.empty() && encode.tower != counters_.tower) {

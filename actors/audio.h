@@ -122,6 +122,7 @@ class AudioActorState {
   void MayRest();
 
   // --- Files
+  bool ClipHasWork() const;
   void ReadFirst();
   void TakeSamples(const SoundSamples& read);
   void AdvanceClip();
@@ -130,7 +131,10 @@ class AudioActorState {
   // --- Live sounds
   // With the rows that are due (OpenSound::wants_rows).
   SoundTaken Taken(Live& live) const;
+  // Whether a batch has more to do, or can begin.
   bool LiveHasWork() const;
+  // Whether so little of the sound waits that its client may send more.
+  bool HasRoom(const Live& live) const;
   // Takes the live sounds that have something to do into a batch, if any has.
   void BeginBatch();
   // The next slice of the batch; begins one where there is none.

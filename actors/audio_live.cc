@@ -91,10 +91,7 @@ caf::result<SoundTaken> AudioActorState::TakePcm(const PushSound& push) {
   live.loudness.Take(samples);
   Post();
   Arm();
-  if (live.encoding.waiting_samples() <=
-      static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate)) {
-    return Taken(live);
-  }
+  if (HasRoom(live)) return Taken(live);
   live.taken = self_->make_response_promise<SoundTaken>();
   return *live.taken;
 }
@@ -132,9 +129,15 @@ caf::result<LiveSound> AudioActorState::EndLive(const EndSound& end) {
 }
 
 bool AudioActorState::LiveHasWork() const {
-  return std::any_of(live_.begin(), live_.end(), [](const auto& entry) {
-    return entry.second.encoding.HasWork();
-  });
+  return batch_ != nullptr ||
+         std::any_of(live_.begin(), live_.end(), [](const auto& entry) {
+           return entry.second.encoding.HasWork();
+         });
+}
+
+bool AudioActorState::HasRoom(const Live& live) const {
+  return live.encoding.waiting_samples() <=
+         static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate);
 }
 
 void AudioActorState::BeginBatch() {
@@ -203,9 +206,7 @@ void AudioActorState::AdvanceBatch() {
 
 void AudioActorState::AnswerLive(SoundId id) {
   Live& live = live_.at(id);
-  const int64_t most =
-      static_cast<int64_t>(config_.max_live_waiting_seconds * kSoundRate);
-  if (live.taken.has_value() && live.encoding.waiting_samples() <= most) {
+  if (live.taken.has_value() && HasRoom(live)) {
     live.taken->deliver(Taken(live));
     live.taken.reset();
   }

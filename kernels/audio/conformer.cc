@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -35,9 +36,12 @@ void PlaceAt(const Piece& piece, int64_t stride, const RowOf& row_of,
   }
 }
 
-void Place(const Piece& piece, int64_t stride, float* matrix) {
-  PlaceAt(
-      piece, stride, [](int64_t row) { return row; }, matrix);
+// A product's output that goes to a matrix of `stride` columns, row by row.
+std::function<void(const Piece&)> PlaceIn(float* matrix, int64_t stride) {
+  return [=](const Piece& piece) {
+    PlaceAt(
+        piece, stride, [](int64_t row) { return row; }, matrix);
+  };
 }
 
 void AddTo(const Piece& piece, int64_t stride, float* matrix) {
@@ -137,7 +141,7 @@ bool ConformerBatch::Allocate() {
 
 void ConformerBatch::AppendInputProjection(std::vector<Phase>* plan) {
   const WeightMatrix& w = weights_->input_proj_linear;
-  const int64_t n = hidden(), width = weights_->config.subsampled_size();
+  const int64_t width = weights_->config.subsampled_size();
   const ProductRows in = InputsOf(w, frames_);
   plan->push_back(RowPhase(frames_, width, [=](RowRange range, Lane* /*lane*/) {
     for (int64_t r = range.first; r < range.first + range.count; ++r) {
@@ -145,8 +149,7 @@ void ConformerBatch::AppendInputProjection(std::vector<Phase>* plan) {
       in.PutRows({r, 1}, clip.input.rows + (r - clip.first) * width);
     }
   }));
-  plan->push_back(ProductPhase(
-      {{&w, [n, x = x_](const Piece& piece) { Place(piece, n, x); }}}, in));
+  plan->push_back(ProductPhase({{&w, PlaceIn(x_, hidden())}}, in));
 }
 
 // x + weight · RMS(W2 silu(W1 RMS(x))), up to the second product, whose results
@@ -164,10 +167,8 @@ void ConformerBatch::AppendFfw(const FfwWeights& w, int64_t rows,
           }
         }}},
       InputsOf(w.ffw_layer_1, rows)));
-  plan->push_back(ProductPhase(
-      {{&w.ffw_layer_2,
-        [n = hidden(), y = y_](const Piece& piece) { Place(piece, n, y); }}},
-      middle));
+  plan->push_back(
+      ProductPhase({{&w.ffw_layer_2, PlaceIn(y_, hidden())}}, middle));
 }
 
 // W_post · Attention(·), whose results are in y (§3.5).
@@ -187,11 +188,10 @@ void ConformerBatch::AppendAttention(size_t block, std::vector<Phase>* plan) {
   const auto to_keys = [=](float* matrix) {
     return [=](const Piece& piece) { PlaceAt(piece, n, key_row, matrix); };
   };
-  Phase project = ProductPhase(
-      {{&w.q_proj, [=](const Piece& piece) { Place(piece, n, queries); }},
-       {&w.k_proj, to_keys(keys)},
-       {&w.v_proj, to_keys(values)}},
-      InputsOf(w.q_proj, frames_));
+  Phase project = ProductPhase({{&w.q_proj, PlaceIn(queries, n)},
+                                {&w.k_proj, to_keys(keys)},
+                                {&w.v_proj, to_keys(values)}},
+                               InputsOf(w.q_proj, frames_));
   project.begin = [=] {
     for (const Clip& clip : clips_) {
       const ConformerPast::Block& past = *PastOf(clip, block);
@@ -230,9 +230,7 @@ void ConformerBatch::AppendAttention(size_t block, std::vector<Phase>* plan) {
     }
   };
   plan->push_back(std::move(attend));
-  plan->push_back(ProductPhase(
-      {{&w.post, [n, y = y_](const Piece& piece) { Place(piece, n, y); }}},
-      attended));
+  plan->push_back(ProductPhase({{&w.post, PlaceIn(y_, hidden())}}, attended));
 }
 
 // x + LConv(x) (§3.6). The inputs are there.
@@ -307,9 +305,7 @@ void ConformerBatch::AppendEmbedder(const OnRows& on_rows,
                  normed);
         in.PutRows(range, normed);
       }));
-  plan->push_back(ProductPhase(
-      {{&w, [text, y = y_](const Piece& piece) { Place(piece, text, y); }}},
-      in));
+  plan->push_back(ProductPhase({{&w, PlaceIn(y_, text)}}, in));
   Phase finish =
       RowPhase(tokens(), kRowCost * text, [=, y = y_](RowRange range, Lane*) {
         float* at = y + range.first * text;

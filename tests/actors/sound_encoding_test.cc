@@ -18,6 +18,21 @@
 namespace lapidary {
 namespace {
 
+testing::AssertionResult AreNear(const kernels::Tensor& a,
+                                 const kernels::Tensor& b) {
+  if (a.shape() != b.shape()) {
+    return testing::AssertionFailure() << "of other shapes";
+  }
+  for (int64_t i = 0; i < a.elements(); ++i) {
+    const float x = a.data<float>()[i], y = b.data<float>()[i];
+    // Not >, which a NaN would pass.
+    if (!(std::fabs(x - y) <= 1e-5)) {
+      return testing::AssertionFailure() << x << " and " << y << " at " << i;
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
 class SoundEncodingTest : public testing::Test {
  protected:
   SoundEncodingTest()
@@ -80,13 +95,7 @@ TEST_F(SoundEncodingTest, LiveSound_GivesTheRowsOfTheWholeFile) {
       const kernels::Tensor whole = Whole(sound);
       ASSERT_EQ(whole.dim(0), CountWindows(sound, window) * window_.rows());
       const kernels::Tensor live = Live(sound, random);
-      ASSERT_EQ(live.shape(), whole.shape()) << samples << " " << seed;
-      float worst = 0;
-      for (int64_t i = 0; i < whole.elements(); ++i) {
-        worst = std::max(
-            worst, std::fabs(whole.data<float>()[i] - live.data<float>()[i]));
-      }
-      EXPECT_LE(worst, 1e-5) << samples << " " << seed;
+      EXPECT_TRUE(AreNear(live, whole)) << samples << " " << seed;
     }
   }
 }
@@ -205,14 +214,9 @@ TEST_F(SoundEncodingTest, SoundsOfABatch_HaveTheRowsOfTheWholeFiles) {
     for (size_t i = 0; i < sounds.size(); ++i) {
       if (rows[i].empty()) continue;
       ++complete;
-      const kernels::Tensor whole = Whole(sounds[i]);
-      ASSERT_EQ(rows[i].shape(), whole.shape()) << round << " " << i;
-      for (int64_t k = 0; k < whole.elements(); ++k) {
-        // As LiveSound_ has it.
-        ASSERT_NEAR(rows[i].data<float>()[k], whole.data<float>()[k], 1e-5)
-            << "round " << round << ", sound " << i << " of "
-            << sounds[i].size() << " samples, at " << k;
-      }
+      EXPECT_TRUE(AreNear(rows[i], Whole(sounds[i])))
+          << "round " << round << ", sound " << i << " of " << sounds[i].size()
+          << " samples";
     }
     EXPECT_GT(2 * complete, sounds.size()) << round;
   }

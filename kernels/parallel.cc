@@ -25,8 +25,8 @@ namespace {
 constexpr size_t kPrefetchLines = 8;
 constexpr size_t kLine = 64;
 
-// Ranges of ParallelChunks: larger teams share them.
-constexpr int kMostRanges = 64;
+// Of ParallelChunks and ParallelStripes: larger teams have no more.
+constexpr int kMostShares = 64;
 
 // How long a thread spins before it sleeps: longer than what a step does
 // between two products, shorter than anyone would notice in a process list.
@@ -257,6 +257,37 @@ class Team {
   Signal left_;                 // members that have not finished it
 };
 
+// What each thread does first, and others where they have nothing left.
+struct Shares {
+  // What is left of one.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t last = 0, step = 1;
+
+    void Set(int64_t from, int64_t to, int64_t by) {
+      next.store(from, std::memory_order_relaxed);
+      last = to;
+      step = by;
+    }
+  };
+
+  void Run(absl::FunctionRef<void(int thread, int64_t i)> body) {
+    RunTeam([&](int thread, int /*threads*/) {
+      for (int i = 0; i < parts; ++i) {
+        Share& from = share[(thread + i) % parts];
+        int64_t at;
+        while ((at = from.next.fetch_add(
+                    from.step, std::memory_order_relaxed)) < from.last) {
+          body(thread, at);
+        }
+      }
+    });
+  }
+
+  const int parts = std::min(kMostShares, ComputeThreads());
+  Share share[kMostShares];
+};
+
 }  // namespace
 
 int UsableProcessors() {
@@ -290,32 +321,26 @@ void PrefetchWhileIdle(absl::FunctionRef<MemoryPiece(int thread)> piece) {
 }
 
 int64_t FirstChunk(int64_t count, int thread) {
-  const int parts = std::min(kMostRanges, ComputeThreads());
+  const int parts = std::min(kMostShares, ComputeThreads());
   return count * (thread % parts) / parts;
 }
 
 void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body) {
-  // What is left of each thread's range.
-  struct alignas(64) Range {
-    std::atomic<int64_t> next;
-    int64_t last;
-  };
-  Range ranges[kMostRanges];
-  const int parts = std::min(kMostRanges, ComputeThreads());
-  for (int part = 0; part < parts; ++part) {
-    ranges[part].next.store(count * part / parts, std::memory_order_relaxed);
-    ranges[part].last = count * (part + 1) / parts;
+  Shares shares;
+  for (int part = 0; part < shares.parts; ++part) {
+    shares.share[part].Set(count * part / shares.parts,
+                           count * (part + 1) / shares.parts, 1);
   }
-  RunTeam([&](int thread, int /*threads*/) {
-    for (int i = 0; i < parts; ++i) {
-      Range& range = ranges[(thread + i) % parts];
-      int64_t at;
-      while ((at = range.next.fetch_add(1, std::memory_order_relaxed)) <
-             range.last) {
-        body(at);
-      }
-    }
-  });
+  shares.Run([&](int /*thread*/, int64_t i) { body(i); });
+}
+
+void ParallelStripes(int64_t count,
+                     absl::FunctionRef<void(int thread, int64_t i)> body) {
+  Shares shares;
+  for (int part = 0; part < shares.parts; ++part) {
+    shares.share[part].Set(part, count, shares.parts);
+  }
+  shares.Run(body);
 }
 
 }  // namespace lapidary::kernels

@@ -85,6 +85,12 @@ void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body);
 // Where `thread` begins.
 int64_t FirstChunk(int64_t count, int thread);
 
+// As ParallelChunks, but a thread's own are `thread`, `thread` + threads, and
+// so on. For tasks that take turns with operands: what a thread's last task has
+// left in its cache, its next one wants.
+void ParallelStripes(int64_t count,
+                     absl::FunctionRef<void(int thread, int64_t i)> body);
+
 // Calls body(thread, i) for i in [0, count), each once, whichever thread is
 // free next: for tasks of uneven length.
 template <class Body>

@@ -162,7 +162,7 @@ int64_t AudioBatch::Impl::RunSome(int64_t macs) {
         std::max<int64_t>(macs / each / threads, 1) * threads;
     const int64_t first = item;
     const int64_t count = std::min(wanted, now.items - first);
-    ParallelTasks(count, [&](int thread, int64_t i) {
+    ParallelStripes(count, [&](int thread, int64_t i) {
       now.run(first + i, lanes[thread].get());
     });
     item += count;

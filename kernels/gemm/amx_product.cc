@@ -25,9 +25,13 @@ constexpr int64_t kStep = kAmxColumns;  // of k
 constexpr int64_t kRowBytes = 2 * kStep;
 constexpr int64_t kColumns = kRowBytes / 4;  // of outputs
 
-// A block of outputs: two registers of rows by two of columns, so that four
-// registers are loaded for four products.
-constexpr int64_t kBlockRows = 2 * kRows;
+// A block of outputs: a register of rows by two of columns. Blocks of two by
+// two would load a third fewer operands, but they keep all eight registers in
+// use. While the core's other hardware thread works (a stranger's, maybe: it
+// need not use the unit), this one has ten registers in all to rename those to
+// (measured on Emerald Rapids), and two by two take four times as long as they
+// do without a neighbour, these twice. Without one, both are as fast.
+constexpr int64_t kBlockRows = kRows;
 constexpr int64_t kBlockColumns = 2 * kColumns;
 constexpr int64_t kBlockSums = kBlockRows * kBlockColumns;
 constexpr int64_t kPanelBlocks = kPanelRows / kBlockColumns;
@@ -36,46 +40,34 @@ constexpr int64_t kPanelBlocks = kPanelRows / kBlockColumns;
 constexpr int64_t kPairBytes = kPanelRows * 4;
 constexpr int64_t kStepBytes = kStep / 2 * kPairBytes;
 
-// A stretch of k. Its weights of a panel and its inputs of a block of rows,
-// some 70 KB, come from the two nearest caches for all rows, and all its inputs
-// from the second for all panels of a group, whose sums stay there in between.
-constexpr int64_t kMostSteps = 12;
-// Where rows of inputs follow one another the first cache holds few of them, so
-// that only what exceeds the second is worth a way of the sums through memory.
-constexpr int64_t kMostPlainSteps = 80;
+// A stretch of k. Its weights of a panel and its inputs of a block of rows, 40
+// KB, stay in the first cache, and all its inputs in the second for all panels
+// of a group, whose sums stay there in between.
+constexpr int64_t kMostSteps = 8;
 constexpr int64_t kGroupPanels = 4;
 
-// What the registers are for: macros take only literals. Sums are named by row
-// and column.
-#define LAPIDARY_SUMS_00 0
-#define LAPIDARY_SUMS_01 1
-#define LAPIDARY_SUMS_10 2
-#define LAPIDARY_SUMS_11 3
-#define LAPIDARY_X_0 4
-#define LAPIDARY_X_1 5
-#define LAPIDARY_W_0 6
-#define LAPIDARY_W_1 7
+// What the registers are for: macros take only literals.
+#define LAPIDARY_SUMS_0 0
+#define LAPIDARY_SUMS_1 1
+#define LAPIDARY_X 2
+#define LAPIDARY_W 3
 
 void ConfigureRows(int64_t rows) {
-  const int64_t upper = std::min(kRows, rows);
-  const int64_t lower = std::max<int64_t>(1, rows - kRows);
   AmxTileConfig config;
-  for (const int tile : {LAPIDARY_SUMS_00, LAPIDARY_SUMS_01, LAPIDARY_X_0}) {
-    config.Set(tile, upper, kRowBytes);
+  for (const int tile : {LAPIDARY_SUMS_0, LAPIDARY_SUMS_1, LAPIDARY_X}) {
+    config.Set(tile, rows, kRowBytes);
   }
-  for (const int tile : {LAPIDARY_SUMS_10, LAPIDARY_SUMS_11, LAPIDARY_X_1}) {
-    config.Set(tile, lower, kRowBytes);
-  }
-  config.Set(LAPIDARY_W_0, kRows, kRowBytes);
-  config.Set(LAPIDARY_W_1, kRows, kRowBytes);
+  config.Set(LAPIDARY_W, kRows, kRowBytes);
   config.Load();
 }
 
 // Asks for memory bit by bit. Beside many rows for every other line, since the
 // CPU fetches pairs into its second cache: asking for all of them takes the
-// vision tower a twentieth longer, and asking for none a quarter. One block of
-// rows waits for memory alone, and with all of them it waits a fifth less.
-// (Emerald Rapids.)
+// vision tower a twentieth longer, and asking for none a quarter. Few rows wait
+// for memory alone, and with all of them they wait a fifth less. (Emerald
+// Rapids.)
+constexpr int64_t kFewRows = 32;
+
 struct Ahead {
   uintptr_t at = 0;  // goes on behind what is asked for, and maybe all there is
   int64_t apart = 0;     // bytes
@@ -100,50 +92,32 @@ struct Ahead {
 struct Operands {
   const std::byte* x = nullptr;
   int64_t row_bytes = 0;
-  int64_t lower = 0;  // from the upper registers' rows to the lower's
   const std::byte* w = nullptr;
 };
 
-template <bool kTwo>
+// A register that has been used is zeroed, since a zero is kept in none.
 LAPIDARY_AMX_INLINE void MultiplyStep(const Operands& at) {
-  _tile_loadd(LAPIDARY_W_0, at.w, kPairBytes);
-  _tile_loadd(LAPIDARY_X_0, at.x, at.row_bytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS_00, LAPIDARY_X_0, LAPIDARY_W_0);
-  _tile_loadd(LAPIDARY_W_1, at.w + kRowBytes, kPairBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS_01, LAPIDARY_X_0, LAPIDARY_W_1);
-  if (kTwo) {
-    _tile_loadd(LAPIDARY_X_1, at.x + at.lower, at.row_bytes);
-    _tile_dpbf16ps(LAPIDARY_SUMS_10, LAPIDARY_X_1, LAPIDARY_W_0);
-    _tile_dpbf16ps(LAPIDARY_SUMS_11, LAPIDARY_X_1, LAPIDARY_W_1);
-  }
+  _tile_loadd(LAPIDARY_X, at.x, at.row_bytes);
+  _tile_loadd(LAPIDARY_W, at.w, kPairBytes);
+  _tile_dpbf16ps(LAPIDARY_SUMS_0, LAPIDARY_X, LAPIDARY_W);
+  _tile_zero(LAPIDARY_W);
+  _tile_loadd(LAPIDARY_W, at.w + kRowBytes, kPairBytes);
+  _tile_dpbf16ps(LAPIDARY_SUMS_1, LAPIDARY_X, LAPIDARY_W);
+  _tile_zero(LAPIDARY_X);
+  _tile_zero(LAPIDARY_W);
 }
 
 // Sums of a block, from `stride` bytes a row.
-template <bool kTwo>
 LAPIDARY_AMX_INLINE void LoadSums(const float* sums, int64_t stride) {
-  _tile_loadd(LAPIDARY_SUMS_00, sums, stride);
-  _tile_loadd(LAPIDARY_SUMS_01, sums + kColumns, stride);
-  if (!kTwo) return;
-  const float* const second = sums + kRows * stride / 4;
-  _tile_loadd(LAPIDARY_SUMS_10, second, stride);
-  _tile_loadd(LAPIDARY_SUMS_11, second + kColumns, stride);
+  _tile_loadd(LAPIDARY_SUMS_0, sums, stride);
+  _tile_loadd(LAPIDARY_SUMS_1, sums + kColumns, stride);
 }
 
-template <bool kTwo>
 LAPIDARY_AMX_INLINE void StoreSums(float* sums, int64_t stride) {
-  _tile_stored(LAPIDARY_SUMS_00, sums, stride);
-  _tile_stored(LAPIDARY_SUMS_01, sums + kColumns, stride);
-  if (!kTwo) return;
-  float* const second = sums + kRows * stride / 4;
-  _tile_stored(LAPIDARY_SUMS_10, second, stride);
-  _tile_stored(LAPIDARY_SUMS_11, second + kColumns, stride);
-}
-
-LAPIDARY_AMX_INLINE void ZeroSums() {
-  _tile_zero(LAPIDARY_SUMS_00);
-  _tile_zero(LAPIDARY_SUMS_01);
-  _tile_zero(LAPIDARY_SUMS_10);
-  _tile_zero(LAPIDARY_SUMS_11);
+  _tile_stored(LAPIDARY_SUMS_0, sums, stride);
+  _tile_zero(LAPIDARY_SUMS_0);
+  _tile_stored(LAPIDARY_SUMS_1, sums + kColumns, stride);
+  _tile_zero(LAPIDARY_SUMS_1);
 }
 
 // Steps [first, first + count) of k, and a last one that is not whole, whose
@@ -153,25 +127,24 @@ struct Stretch {
   bool has_rest = false;
 };
 
-// Adds a stretch's products to a block's sums, or makes them.
+// Adds a stretch's products to a block's sums, or makes them: between blocks
+// the registers of sums are zero.
 //   rest  [kBlockRows][kStep]
-template <bool kTwo>
 LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const Stretch& stretch,
                                        int64_t columns_bytes,
                                        const uint16_t* rest, float* sums,
                                        int64_t stride, Ahead* ahead) {
-  stretch.first > 0 ? LoadSums<kTwo>(sums, stride) : ZeroSums();
+  if (stretch.first > 0) LoadSums(sums, stride);
   for (int64_t step = 0; step < stretch.count; ++step) {
-    MultiplyStep<kTwo>(at);
+    MultiplyStep(at);
     ahead->Step();
     at.x += columns_bytes;
     at.w += kStepBytes;
   }
   if (stretch.has_rest) {
-    MultiplyStep<kTwo>({reinterpret_cast<const std::byte*>(rest), kRowBytes,
-                        kRows * kRowBytes, at.w});
+    MultiplyStep({reinterpret_cast<const std::byte*>(rest), kRowBytes, at.w});
   }
-  StoreSums<kTwo>(sums, stride);
+  StoreSums(sums, stride);
 }
 
 // Writes a block's sums as bf16.
@@ -239,8 +212,7 @@ Multiplication::Multiplication(const AmxProduct& product)
       row_blocks_((p_.inputs.rows + kBlockRows - 1) / kBlockRows),
       steps_((p_.inputs.k + (p_.inputs.padded ? kStep - 1 : 0)) / kStep),
       has_rest_(steps_ * kStep < p_.inputs.k) {
-  const int64_t most = p_.inputs.padded ? kMostSteps : kMostPlainSteps;
-  stretches_ = std::max<int64_t>(1, (steps_ + most - 1) / most);
+  stretches_ = std::max<int64_t>(1, (steps_ + kMostSteps - 1) / kMostSteps);
   stretch_steps_ = (steps_ + stretches_ - 1) / stretches_;
   thread_local Scratch room;
   const int64_t blocks =
@@ -278,12 +250,12 @@ void Multiplication::Run() {
 void Multiplication::MultiplyPanel(int64_t panel, int64_t index) {
   const Stretch stretch = StretchAt(index);
   Ahead ahead(NextWeights(panel, index), stretch_steps_ * kStepBytes,
-              row_blocks_ * kPanelBlocks * stretch.count, row_blocks_ == 1);
+              row_blocks_ * kPanelBlocks * stretch.count,
+              p_.inputs.rows <= kFewRows);
   const int64_t first = panel * kPanelRows;
   const int64_t last = std::min(first + kPanelRows, p_.n);
   Operands at;
   at.row_bytes = p_.inputs.row_bytes;
-  at.lower = p_.inputs.rows_bytes;
   for (int64_t row = 0; row < p_.inputs.rows; row += kBlockRows) {
     Configure(RowsOfBlock(row));
     if (stretch.has_rest) CopyRest(row);
@@ -305,12 +277,7 @@ void Multiplication::AddBlock(const Operands& at, const Stretch& stretch,
                           : Room(row, column);
   const int64_t stride = (in_place ? p_.n : kBlockColumns) * 4;
   const int64_t columns_bytes = p_.inputs.columns_bytes;
-  if (RowsOfBlock(row) > kRows) {
-    MultiplyBlock<true>(at, stretch, columns_bytes, rest_, sums, stride, ahead);
-  } else {
-    MultiplyBlock<false>(at, stretch, columns_bytes, rest_, sums, stride,
-                         ahead);
-  }
+  MultiplyBlock(at, stretch, columns_bytes, rest_, sums, stride, ahead);
   const bool last = stretch.first + stretch.count == steps_;
   if (last && !in_place) WriteBlock(sums, row, column);
 }

@@ -37,6 +37,37 @@ TEST_P(ParallelTest, Tasks_CallEachIndexOnceByAThreadOfTheTeam) {
   }
 }
 
+TEST_P(ParallelTest, ChunksAndStripes_CallEachIndexOnce) {
+  for (int64_t count : {0, 1, 2, 7, 1000}) {
+    std::vector<std::atomic<int>> chunks(count), stripes(count);
+    ParallelChunks(count, [&](int64_t i) { ++chunks[i]; });
+    ParallelStripes(count, [&](int thread, int64_t i) {
+      ASSERT_GE(thread, 0);
+      ASSERT_LT(thread, GetParam());
+      ++stripes[i];
+    });
+    for (int64_t i = 0; i < count; ++i) {
+      ASSERT_EQ(chunks[i], 1) << i << " of " << count;
+      ASSERT_EQ(stripes[i], 1) << i << " of " << count;
+    }
+  }
+}
+
+// As long as nobody has nothing left of its own: the first waits for all.
+TEST_P(ParallelTest, Stripes_GiveAThreadEveryThreadsthItem) {
+  std::vector<int64_t> first(GetParam(), -1);
+  std::atomic<int> begun{0};
+  ParallelStripes(100, [&](int thread, int64_t i) {
+    if (first[thread] >= 0) return;
+    first[thread] = i;
+    ++begun;
+    while (begun < GetParam()) std::this_thread::yield();
+  });
+  for (int thread = 0; thread < GetParam(); ++thread) {
+    EXPECT_EQ(first[thread], thread);
+  }
+}
+
 TEST_P(ParallelTest, Ranges_AreOnePieceAThreadAndMakeUpTheWhole) {
   std::atomic<int64_t> covered{0};
   std::atomic<int> pieces{0};

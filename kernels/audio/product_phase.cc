@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/gemm/amx_f32.h"
 #include "kernels/gemm/amx_product.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/weight_layout.h"
@@ -51,13 +52,23 @@ int64_t RowClass(const WeightMatrix& w, int64_t rows) {
   return RoundUp(rows, step);
 }
 
-bool ByAmx(const WeightMatrix& w) {
-  return !IsQuantized(w.dtype()) && UsesAmxProduct(FormOf(w));
+ProductUnit UnitFor(const WeightMatrix& w) {
+  if (IsQuantized(w.dtype())) return ProductUnit::kQuantized;
+  const WeightForm form = FormOf(w);
+  if (UsesAmxProduct(form)) return ProductUnit::kAmxBf16;
+  if (form == WeightForm::kPanelsF32 && AmxAllowed()) {
+    return ProductUnit::kAmxF32;
+  }
+  return ProductUnit::kOneDnn;
+}
+
+bool ByAmx(ProductUnit unit) {
+  return unit == ProductUnit::kAmxBf16 || unit == ProductUnit::kAmxF32;
 }
 
 // Rows that are multiplied together, at most.
 int64_t MostRows(const WeightMatrix& w) {
-  const bool long_sums = !ByAmx(w) && w.dtype() == DType::kBf16 &&
+  const bool long_sums = UnitFor(w) == ProductUnit::kOneDnn &&
                          FormOf(w) == WeightForm::kPanelsBf16 &&
                          w.k() >= kLongSum;
   return long_sums ? kMostRowsOfLongSums : kMostRows;
@@ -67,12 +78,9 @@ RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
   const int64_t most = MostRows(w);
   const int64_t tiles = std::max<int64_t>(1, (rows + most - 1) / most);
   const int64_t each = (rows + tiles - 1) / tiles;
-  return {rows, std::max<int64_t>(1, ByAmx(w) ? RoundUp(each, kAmxRowStep)
-                                              : RowClass(w, each))};
-}
-
-DType InputType(const WeightMatrix& w) {
-  return IsQuantized(w.dtype()) ? DType::kInt8 : SourceType(FormOf(w));
+  return {rows,
+          std::max<int64_t>(1, ByAmx(UnitFor(w)) ? RoundUp(each, kAmxRowStep)
+                                                 : RowClass(w, each))};
 }
 
 int64_t CostOf(const WeightMatrix& w, int64_t rows) {
@@ -84,14 +92,22 @@ int64_t CostOf(const WeightMatrix& w, int64_t rows) {
 }  // namespace
 
 size_t ProductRows::Bytes(const WeightMatrix& w, int64_t rows) {
-  if (IsQuantized(w.dtype())) return rows * QuantActivationBytes(w.k());
-  if (ByAmx(w)) return AmxRows::Bytes(rows, w.k());
-  return (rows + kSpareRows) * w.k() * SizeOf(InputType(w));
+  switch (UnitFor(w)) {
+    case ProductUnit::kQuantized:
+      return rows * QuantActivationBytes(w.k());
+    case ProductUnit::kAmxBf16:
+      return AmxRows::Bytes(rows, w.k());
+    case ProductUnit::kAmxF32:
+      return AmxF32Rows::Bytes(rows, w.k());
+    case ProductUnit::kOneDnn:
+      break;
+  }
+  return (rows + kSpareRows) * w.k() * SizeOf(SourceType(FormOf(w)));
 }
 
 ProductRows::ProductRows(const WeightMatrix& w, int64_t rows, std::byte* memory)
-    : type_(InputType(w)),
-      by_amx_(ByAmx(w)),
+    : unit_(UnitFor(w)),
+      form_(FormOf(w)),
       k_(w.k()),
       tiles_(CutRows(w, rows)),
       memory_(memory) {}
@@ -106,18 +122,27 @@ AmxRows ProductRows::ForAmx(int64_t tile) const {
   return {rows.count, k_, memory_ + AmxRows::Bytes(rows.first, k_)};
 }
 
+AmxF32Rows ProductRows::ForAmxF32(int64_t tile) const {
+  const RowRange rows = tiles_.tile(tile);
+  return {rows.count, k_, memory_ + AmxF32Rows::Bytes(rows.first, k_)};
+}
+
 void ProductRows::Put(int64_t row, int64_t column, const float* values,
                       int64_t count) const {
   const int64_t tile = row / tiles_.each;
   const int64_t in_tile = row - tile * tiles_.each;
-  if (type_ == DType::kInt8) {
-    Quantized(tile).Put(in_tile, column, values, count);
-  } else if (by_amx_) {
-    ForAmx(tile).Put(in_tile, column, values, count);
-  } else {
-    Convert(values, count, type_,
-            memory_ + (row * k_ + column) * SizeOf(type_));
+  switch (unit_) {
+    case ProductUnit::kQuantized:
+      return Quantized(tile).Put(in_tile, column, values, count);
+    case ProductUnit::kAmxBf16:
+      return ForAmx(tile).Put(in_tile, column, values, count);
+    case ProductUnit::kAmxF32:
+      return ForAmxF32(tile).Put(in_tile, column, values, count);
+    case ProductUnit::kOneDnn:
+      break;
   }
+  const DType type = SourceType(form_);
+  Convert(values, count, type, memory_ + (row * k_ + column) * SizeOf(type));
 }
 
 void ProductRows::PutRows(RowRange rows, const float* values) const {
@@ -132,7 +157,7 @@ float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
   const std::byte* panels = static_cast<const std::byte*>(w.data()) +
                             first / WeightPanelRows(w.dtype()) *
                                 WeightPanelBytes(w.dtype(), k_).value_or(0);
-  if (type_ == DType::kInt8) {
+  if (unit_ == ProductUnit::kQuantized) {
     auto* out = room->Room<float>(rows.count * count);
     PanelRun run;
     run.dtype = w.dtype();
@@ -144,18 +169,21 @@ float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
                    {out, rows.count, count});
     return out;
   }
-  if (by_amx_) {
+  if (ByAmx(unit_)) {
     auto* out = room->Room<float>(rows.count * count);
-    AmxMultiply({ForAmx(tile).inputs(), count, panels, out});
+    if (unit_ == ProductUnit::kAmxBf16) {
+      AmxMultiply({ForAmx(tile).inputs(), count, panels, out});
+    } else {
+      AmxMultiplyF32(ForAmxF32(tile), count, panels, out);
+    }
     return out;
   }
-  const WeightForm form = FormOf(w);
-  const bool plain = form == WeightForm::kPlainF32;
+  const bool plain = form_ == WeightForm::kPlainF32;
   const MatMulShape shape{RowClass(w, rows.count), count, k_, plain ? w.n() : 0,
-                          form};
+                          form_};
   auto* out = room->Room<float>(shape.rows * count);
   lane->products.Execute(
-      shape, memory_ + rows.first * k_ * SizeOf(type_),
+      shape, memory_ + rows.first * k_ * SizeOf(SourceType(form_)),
       plain ? static_cast<const void*>(w.plain() + first) : panels, out);
   return out;
 }

@@ -10,15 +10,20 @@
 #include <vector>
 
 #include "kernels/audio/phase.h"
+#include "kernels/gemm/amx_f32.h"
 #include "kernels/gemm/amx_rows.h"
+#include "kernels/gemm/matmul_primitives.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/quant/activations.h"
 #include "kernels/tensor.h"
 
 namespace lapidary::kernels::audio {
 
+// What multiplies: rows are made for it.
+enum class ProductUnit : uint8_t { kQuantized, kAmxBf16, kAmxF32, kOneDnn };
+
 // The rows that products read, in memory that somebody else owns, as their
-// weights are multiplied by: f32, bf16 (AmxRows where the CPU has AMX), or
+// weights are multiplied by: f32 or bf16, in tiles where the CPU has AMX, or
 // quantised to 8 bits.
 class ProductRows {
  public:
@@ -49,9 +54,10 @@ class ProductRows {
  private:
   QuantTiles Quantized(int64_t tile) const;
   AmxRows ForAmx(int64_t tile) const;
+  AmxF32Rows ForAmxF32(int64_t tile) const;
 
-  DType type_;
-  bool by_amx_;
+  ProductUnit unit_;
+  WeightForm form_;
   int64_t k_;
   RowTiles tiles_;
   std::byte* memory_;

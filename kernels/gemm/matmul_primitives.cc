@@ -95,14 +95,17 @@ DType SourceType(WeightForm form) {
   return form == WeightForm::kPanelsBf16 ? DType::kBf16 : DType::kF32;
 }
 
-bool UsesAmxProduct(WeightForm form) {
-  // What bounds oneDNN's instruction sets bounds our own kernel too.
-  static const bool usable = [] {
+bool AmxAllowed() {
+  static const bool allowed = [] {
     constexpr int kAmx = static_cast<int>(dnnl::cpu_isa::avx512_core_amx);
     const int effective = static_cast<int>(dnnl::get_effective_cpu_isa());
     return (effective & kAmx) == kAmx && AmxProductUsable();
   }();
-  return form == WeightForm::kPanelsBf16 && usable;
+  return allowed;
+}
+
+bool UsesAmxProduct(WeightForm form) {
+  return form == WeightForm::kPanelsBf16 && AmxAllowed();
 }
 
 struct MatMulPrimitives::Impl {

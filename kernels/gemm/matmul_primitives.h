@@ -22,6 +22,10 @@ WeightForm FormOf(const WeightMatrix& w);
 // Of the inputs that weights of this form are multiplied by.
 DType SourceType(WeightForm form);
 
+// Whether AMX products may be used: the CPU has them, and nobody has kept
+// oneDNN to a smaller instruction set, which bounds our own kernels too.
+bool AmxAllowed();
+
 // Whether weights of this form are multiplied by amx_product.h: any number of
 // rows is as good as another, and a row is the same in any.
 bool UsesAmxProduct(WeightForm form);

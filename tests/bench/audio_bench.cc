@@ -8,13 +8,15 @@
 // named for its dtype. The products alone are of all of a clip's rows by
 // oneDNN's own threads, weights in the order that it likes best, each shape
 // timed by itself and counted as often as the tower has it; int8's are
-// oneDNN's bf16 ones.
+// oneDNN's bf16 ones. One live sound's limit is the memory: its weights, at the
+// rate at which two threads read a buffer that no cache holds, in turn with it.
 #include <omp.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -27,7 +29,9 @@
 #include "absl/strings/string_view.h"
 #include "kernels/audio/mel.h"
 #include "kernels/audio/tower.h"
+#include "kernels/machine/peaks.h"
 #include "kernels/parallel.h"
+#include "kernels/tensor.h"
 #include "oneapi/dnnl/dnnl.hpp"
 #include "storage/packed_model.h"
 #include "tests/bench/tower_model.h"
@@ -110,6 +114,27 @@ double ProductsAlone(const AudioConfig& c, int64_t frames,
          time(tokens, d, d, 1) + time(tokens, c.text_hidden_size, d, 1);
 }
 
+// Of the matrices that a live sound's frames are multiplied by.
+double WeightBytes(const AudioConfig& c, const std::string& dtype) {
+  const int64_t d = c.hidden_size;
+  const int64_t of_a_block = 2 * 8 * d * d + 4 * d * d + 3 * d * d;
+  const int64_t weights = c.conf_num_hidden_layers * of_a_block +
+                          c.subsampled_size() * d + d * c.text_hidden_size;
+  const int bytes = dtype == "f32" ? 4 : dtype == "bf16" ? 2 : 1;
+  return static_cast<double>(weights * bytes);
+}
+
+// Bytes a second.
+double ReadRate(int threads) {
+  static const auto buffer = [] {
+    auto made = kernels::AlignedBuffer::Make(size_t{1} << 30);
+    // Pages that nobody wrote to are all one.
+    std::memset(made->data(), 1, made->size());
+    return made;
+  }();
+  return kernels::MeasureReadRate(buffer->data(), buffer->size(), threads);
+}
+
 std::vector<float> Noise(int64_t count) {
   std::mt19937 generator(1);
   std::uniform_real_distribution<float> uniform(-0.2f, 0.2f);
@@ -163,11 +188,27 @@ std::vector<double> Stream(AudioTower* tower, const std::vector<float>& samples,
   return times;
 }
 
+// Milliseconds of a clip's mel frames, shared by `threads`.
+double MelTime(const AudioConfig& config, const std::vector<float>& samples,
+               int threads) {
+  const kernels::audio::MelFrontEnd mel(config.mel);
+  kernels::Scratch scratch;
+  std::vector<float> row(config.mel.feature_size);
+  const int64_t frames =
+      config.mel.Frames(static_cast<int64_t>(samples.size()));
+  const double alone = Milliseconds([&] {
+    for (int64_t m = 0; m < frames; ++m) {
+      mel.Frame(&samples[m * config.mel.hop_length], row.data(), &scratch);
+    }
+  });
+  return alone / threads;
+}
+
 // A tower and what was measured of it.
 struct Case {
   std::string dtype;
   std::unique_ptr<AudioTower> tower;
-  std::vector<double> clip, alone, step_alone, longest;
+  std::vector<double> clip, alone, step_alone, longest, mel, reading;
   std::map<int, std::vector<double>> steps;  // by sounds at once
   size_t bytes = 0;
 };
@@ -198,11 +239,14 @@ void Measure(const std::vector<float>& samples, int threads, Case* c) {
   c->clip.push_back(times.whole);
   c->longest.push_back(times.longest_step);
   c->bytes = times.bytes;
+  c->mel.push_back(MelTime(c->tower->config(), samples, threads));
   for (const int sounds : kSoundsAtOnce) {
     const std::vector<double> live = Stream(c->tower.get(), samples, sounds);
     std::vector<double>& steps = c->steps[sounds];
     steps.insert(steps.end(), live.begin(), live.end());
   }
+  c->reading.push_back(1e3 * WeightBytes(c->tower->config(), c->dtype) /
+                       ReadRate(threads));
   omp_set_num_threads(threads);
   const auto type =
       c->dtype == "f32" ? memory::data_type::f32 : memory::data_type::bf16;
@@ -213,21 +257,24 @@ void Measure(const std::vector<float>& samples, int threads, Case* c) {
   c->step_alone.push_back(ProductsAlone(config, kFramesOfAStep, type));
 }
 
-void Print(const Case& c, double mel_ms) {
+void Print(const Case& c) {
   std::printf("%s\n", c.dtype.c_str());
   std::printf("clip          %8.1f ms (%.0f to %.0f), longest step %.1f ms\n",
               Median(c.clip), Quantile(c.clip, 0), Quantile(c.clip, 1),
               Median(c.longest));
   std::printf("products only %8.1f ms: %.0f %% of the clip's time\n",
               Median(c.alone), 100 * Median(c.alone) / Median(c.clip));
-  std::printf("mel           %8.1f ms: %.2f %%\n", mel_ms,
-              100 * mel_ms / Median(c.clip));
+  std::printf("mel           %8.1f ms: %.2f %%\n", Median(c.mel),
+              100 * Median(c.mel) / Median(c.clip));
   for (const auto& [sounds, steps] : c.steps) {
     std::printf(
         "480 ms of %2d sounds %8.1f ms, p99 %.1f: %.1f %% of real time each\n",
         sounds, Median(steps), Quantile(steps, 0.99),
         100 * Median(steps) / 480 / sounds);
   }
+  std::printf(
+      "weights alone %8.1f ms, read from memory: %.0f %% of one sound's\n",
+      Median(c.reading), 100 * Median(c.reading) / Median(c.steps.at(1)));
   std::printf("products only %8.1f ms, one weight again and again\n",
               Median(c.step_alone));
   std::printf("memory        %8.1f MB clip, %.1f MB scratch\n",
@@ -256,19 +303,9 @@ int Main(int argc, char** argv) {
   for (int round = 0; round < rounds; ++round) {
     for (Case& c : cases) Measure(samples, threads, &c);
   }
-  const AudioConfig& config = cases[0].tower->config();
-  kernels::audio::MelFrontEnd mel(config.mel);
-  kernels::Scratch scratch;
-  std::vector<float> row(config.mel.feature_size);
-  const int64_t frames = config.mel.Frames(samples.size());
-  const double mel_ms = Milliseconds([&] {
-    for (int64_t m = 0; m < frames; ++m) {
-      mel.Frame(&samples[m * 160], row.data(), &scratch);
-    }
-  });
   std::printf("%.1f s, %d threads, %.0f MB peak\n", seconds, threads,
               PeakMegabytes());
-  for (const Case& c : cases) Print(c, mel_ms / threads);
+  for (const Case& c : cases) Print(c);
   return 0;
 }
 

@@ -336,6 +336,10 @@ void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body) {
 
 void ParallelStripes(int64_t count,
                      absl::FunctionRef<void(int thread, int64_t i)> body) {
+  if (count <= 1) {  // not worth waking anybody
+    if (count > 0) body(0, 0);
+    return;
+  }
   Shares shares;
   for (int part = 0; part < shares.parts; ++part) {
     shares.share[part].Set(part, count, shares.parts);

@@ -86,8 +86,8 @@ void ParallelChunks(int64_t count, absl::FunctionRef<void(int64_t)> body);
 int64_t FirstChunk(int64_t count, int thread);
 
 // As ParallelChunks, but a thread's own are `thread`, `thread` + threads, and
-// so on. For tasks that take turns with operands: what a thread's last task has
-// left in its cache, its next one wants.
+// so on; alone where there is one. For tasks that take turns with operands:
+// what a thread's last task has left in its cache, its next one wants.
 void ParallelStripes(int64_t count,
                      absl::FunctionRef<void(int thread, int64_t i)> body);
 

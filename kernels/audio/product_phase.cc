@@ -14,8 +14,9 @@
 namespace lapidary::kernels::audio {
 namespace {
 
-// Of a piece: half of a published clip's, whose inputs of 1536 columns (1.2 MB)
-// and results (384 KB) stay in a core's second cache while weights come by.
+// Of a piece: half of a published clip's. In bf16 its inputs of 1536 columns
+// (1.2 MB) and results (384 KB) stay in a core's second cache while weights
+// come by.
 constexpr int64_t kMostRows = 384;
 constexpr int64_t kColumns = 4 * kPanelRows;
 static_assert(kColumns % kQuantRecordDepth == 0 && kColumns % kAmxColumns == 0,
@@ -117,12 +118,12 @@ QuantTiles ProductRows::Quantized(int64_t tile) const {
   return {rows.count, k_, memory_ + rows.first * QuantActivationBytes(k_)};
 }
 
-AmxRows ProductRows::ForAmx(int64_t tile) const {
+AmxRows ProductRows::Bf16Tiles(int64_t tile) const {
   const RowRange rows = tiles_.tile(tile);
   return {rows.count, k_, memory_ + AmxRows::Bytes(rows.first, k_)};
 }
 
-AmxF32Rows ProductRows::ForAmxF32(int64_t tile) const {
+AmxF32Rows ProductRows::F32Tiles(int64_t tile) const {
   const RowRange rows = tiles_.tile(tile);
   return {rows.count, k_, memory_ + AmxF32Rows::Bytes(rows.first, k_)};
 }
@@ -135,9 +136,9 @@ void ProductRows::Put(int64_t row, int64_t column, const float* values,
     case ProductUnit::kQuantized:
       return Quantized(tile).Put(in_tile, column, values, count);
     case ProductUnit::kAmxBf16:
-      return ForAmx(tile).Put(in_tile, column, values, count);
+      return Bf16Tiles(tile).Put(in_tile, column, values, count);
     case ProductUnit::kAmxF32:
-      return ForAmxF32(tile).Put(in_tile, column, values, count);
+      return F32Tiles(tile).Put(in_tile, column, values, count);
     case ProductUnit::kOneDnn:
       break;
   }
@@ -172,9 +173,9 @@ float* ProductRows::Multiply(const WeightMatrix& w, int64_t tile, int64_t first,
   if (ByAmx(unit_)) {
     auto* out = room->Room<float>(rows.count * count);
     if (unit_ == ProductUnit::kAmxBf16) {
-      AmxMultiply({ForAmx(tile).inputs(), count, panels, out});
+      AmxMultiply({Bf16Tiles(tile).inputs(), count, panels, out});
     } else {
-      AmxMultiplyF32(ForAmxF32(tile), count, panels, out);
+      AmxMultiplyF32(F32Tiles(tile), count, panels, out);
     }
     return out;
   }

@@ -53,8 +53,8 @@ class ProductRows {
 
  private:
   QuantTiles Quantized(int64_t tile) const;
-  AmxRows ForAmx(int64_t tile) const;
-  AmxF32Rows ForAmxF32(int64_t tile) const;
+  AmxRows Bf16Tiles(int64_t tile) const;
+  AmxF32Rows F32Tiles(int64_t tile) const;
 
   ProductUnit unit_;
   WeightForm form_;

@@ -7,7 +7,8 @@
 
 namespace lapidary::kernels {
 
-// A share of all with each step. Where products take the time, weights are
+// A share of all with each step, rounded up, so that the last ones may ask for
+// what lies behind. Where products take the time, weights are
 // asked for by every other line, since the CPU fetches pairs of them into its
 // second cache: asking for all takes the vision tower a twentieth longer, and
 // asking for none a quarter. (Emerald Rapids.)

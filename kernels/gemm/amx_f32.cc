@@ -12,10 +12,11 @@
 #include "kernels/gemm/ahead.h"
 #include "kernels/gemm/amx_product.h"
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/panel_walk.h"
 #include "kernels/scratch.h"
 
 #define LAPIDARY_AMX \
-  __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl")))
+  __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw")))
 #define LAPIDARY_AMX_INLINE LAPIDARY_AMX __attribute__((always_inline)) inline
 
 namespace lapidary::kernels {
@@ -33,12 +34,13 @@ constexpr int64_t kColumns = kRowBytes / 4;  // of outputs
 // A step's parts, one after another: of inputs, or of kColumns weights.
 constexpr int64_t kStepBytes = kParts * kTileBytes;
 constexpr int64_t kPanelTiles = kPanelRows / kColumns;
+// And of a panel in f32.
+constexpr int64_t kWeightBytes = kStep * kPanelRows * 4;
 
 // A stretch of k, whose parts of a panel (24 KB) and of a block of rows (6 KB)
 // stay in the first cache, and all parts of its inputs in the second for all
 // panels of a group, whose sums stay there in between.
 constexpr int64_t kMostSteps = 2;
-constexpr int64_t kGroupPanels = 4;
 
 // What the registers are for: macros take only literals.
 #define LAPIDARY_SUMS 0
@@ -55,35 +57,39 @@ void ConfigureRows(int64_t rows) {
   config.Load();
 }
 
-// The six products of a step. As few registers as may be, zeroed when they have
-// been used, as in amx_product.cc.
+// The six products of a step, whose order brings each part in once. As few
+// registers as may be, zeroed when they have been used, for the reason that
+// amx_product.cc has at its blocks.
 //   x, w  [3 parts] of a tile
 LAPIDARY_AMX_INLINE void MultiplyStep(const std::byte* x, const std::byte* w) {
   _tile_loadd(LAPIDARY_X, x, kRowBytes);
   _tile_loadd(LAPIDARY_W_A, w + 2 * kTileBytes, kRowBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);  // x1 w3
   _tile_zero(LAPIDARY_W_A);
   _tile_loadd(LAPIDARY_W_A, w, kRowBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);  // x1 w1
   _tile_loadd(LAPIDARY_W_B, w + kTileBytes, kRowBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_B);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_B);  // x1 w2
   _tile_zero(LAPIDARY_X);
   _tile_loadd(LAPIDARY_X, x + kTileBytes, kRowBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_B);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_B);  // x2 w2
   _tile_zero(LAPIDARY_W_B);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);  // x2 w1
   _tile_zero(LAPIDARY_X);
   _tile_loadd(LAPIDARY_X, x + 2 * kTileBytes, kRowBytes);
-  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);
+  _tile_dpbf16ps(LAPIDARY_SUMS, LAPIDARY_X, LAPIDARY_W_A);  // x3 w1
   _tile_zero(LAPIDARY_X);
   _tile_zero(LAPIDARY_W_A);
 }
 
-// Takes the first eight bits of each number away, and returns them, with zeros
-// behind.
+// Takes a part of each number away and returns it, as f32: the number to eight
+// bits. What is left is exact, so that the third part is all that is left. Of
+// infinity NaN is left.
 LAPIDARY_AMX_INLINE __m512i TakePart(__m512* values) {
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i bits = _mm512_castps_si512(*values);
   const __m512i part =
-      _mm512_and_si512(_mm512_castps_si512(*values),
+      _mm512_and_si512(_mm512_add_epi32(bits, half),
                        _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
   *values = _mm512_sub_ps(*values, _mm512_castsi512_ps(part));
   return part;
@@ -112,36 +118,31 @@ class Multiplication {
   LAPIDARY_AMX void Run();
 
  private:
-  int64_t StretchSteps(int64_t first) const {
-    return std::min(kMostSteps, steps_ - first);
-  }
-  const std::byte* Weights(int64_t panel, int64_t step) const {
-    return panels_ + panel * panel_bytes_ +
-           step * kStep * kPanelRows * static_cast<int64_t>(sizeof(float));
+  // Null behind the last.
+  const std::byte* Weights(const PanelStretch& at) const {
+    if (!walk_.Contains(at)) return nullptr;
+    return panels_ + at.panel * panel_bytes_ + at.first * kWeightBytes;
   }
   const std::byte* Inputs(int64_t row, int64_t step) const {
     return x_.data() + (row / kRows * steps_ + step) * kStepBytes;
   }
-  bool EndsGroup(int64_t panel) const {
-    return (panel + 1) % kGroupPanels == 0 || panel + 1 == all_panels_;
-  }
-  // What follows a stretch of a panel: null at the end.
-  const std::byte* NextWeights(int64_t panel, int64_t first) const;
   // Parts of a stretch's weights of a panel.
-  //   parts_  [kPanelTiles][steps][3 parts][16][16][2]
-  LAPIDARY_AMX void Split(int64_t panel, int64_t first);
-  LAPIDARY_AMX void MultiplyPanel(int64_t panel, int64_t first);
-  LAPIDARY_AMX void AddBlock(int64_t row, int64_t column, int64_t first,
-                             const std::byte* w);
+  //   parts_  [kPanelTiles][count][3 parts][16][16][2]
+  LAPIDARY_AMX void Split(const PanelStretch& now);
+  LAPIDARY_AMX void MultiplyPanel(const PanelStretch& now,
+                                  const PanelStretch& next);
+  LAPIDARY_AMX void AddBlock(const PanelStretch& now, int64_t row,
+                             int64_t column, const std::byte* w);
   void Configure(int64_t rows);
 
   const AmxF32Rows& x_;
-  const int64_t n_, steps_, depth_, panel_bytes_, all_panels_;
+  const int64_t n_, steps_, depth_, panel_bytes_;
   const std::byte* const panels_;
   float* const target_;
+  const PanelWalk walk_;
   int64_t configured_rows_ = 0;
   std::byte* parts_ = nullptr;
-  float* rest_ = nullptr;  // sums of the last columns, where they are few
+  float* last_sums_ = nullptr;  // of the last columns, where they are few
 };
 
 Multiplication::Multiplication(const AmxF32Rows& x, int64_t n,
@@ -151,41 +152,29 @@ Multiplication::Multiplication(const AmxF32Rows& x, int64_t n,
       steps_(Steps(x.k())),
       depth_(PaddedPanelDepth(DType::kF32, x.k())),
       panel_bytes_(static_cast<int64_t>(PanelBytes(DType::kF32, x.k()))),
-      all_panels_((n + kPanelRows - 1) / kPanelRows),
       panels_(panels),
-      target_(target) {
-  thread_local Scratch parts, rest;
+      target_(target),
+      walk_((n + kPanelRows - 1) / kPanelRows, steps_, kMostSteps) {
+  thread_local Scratch parts, last_sums;
   parts_ = parts.Room<std::byte>(kPanelTiles * kMostSteps * kStepBytes);
   const int64_t tiles = (x.rows() + kRows - 1) / kRows;
-  rest_ = rest.Room<float>(tiles * kRows * kColumns);
-}
-
-const std::byte* Multiplication::NextWeights(int64_t panel,
-                                             int64_t first) const {
-  const int64_t group = panel / kGroupPanels * kGroupPanels;
-  if (!EndsGroup(panel)) return Weights(panel + 1, first);
-  if (first + kMostSteps < steps_) return Weights(group, first + kMostSteps);
-  return panel + 1 < all_panels_ ? Weights(panel + 1, 0) : nullptr;
+  last_sums_ = last_sums.Room<float>(tiles * kRows * kColumns);
 }
 
 void Multiplication::Run() {
-  for (int64_t group = 0; group < all_panels_; group += kGroupPanels) {
-    const int64_t last = std::min(all_panels_, group + kGroupPanels);
-    for (int64_t first = 0; first < steps_; first += kMostSteps) {
-      for (int64_t panel = group; panel < last; ++panel) {
-        Split(panel, first);
-        MultiplyPanel(panel, first);
-      }
-    }
+  for (PanelStretch now = walk_.First(); walk_.Contains(now);) {
+    const PanelStretch next = walk_.After(now);
+    Split(now);
+    MultiplyPanel(now, next);
+    now = next;
   }
 }
 
-void Multiplication::Split(int64_t panel, int64_t first) {
-  const int64_t steps = StretchSteps(first);
-  const auto* w = reinterpret_cast<const float*>(Weights(panel, first));
-  for (int64_t step = 0; step < steps; ++step) {
+void Multiplication::Split(const PanelStretch& now) {
+  const auto* w = reinterpret_cast<const float*>(Weights(now));
+  for (int64_t step = 0; step < now.count; ++step) {
     // A panel ends with the first half of a step, or with the whole.
-    const int64_t there = std::min(kStep, depth_ - (first + step) * kStep);
+    const int64_t there = std::min(kStep, depth_ - (now.first + step) * kStep);
     for (int64_t pair = 0; pair < kStep / 2; ++pair) {
       const float* const even = w + (step * kStep + 2 * pair) * kPanelRows;
       for (int64_t tile = 0; tile < kPanelTiles; ++tile) {
@@ -196,32 +185,29 @@ void Multiplication::Split(int64_t panel, int64_t first) {
         }
         PutPairs(
             a, b,
-            parts_ + (tile * steps + step) * kStepBytes + pair * kRowBytes);
+            parts_ + (tile * now.count + step) * kStepBytes + pair * kRowBytes);
       }
     }
   }
 }
 
-void Multiplication::MultiplyPanel(int64_t panel, int64_t first) {
-  const int64_t steps = StretchSteps(first);
-  const int64_t begin = panel * kPanelRows;
+void Multiplication::MultiplyPanel(const PanelStretch& now,
+                                   const PanelStretch& next) {
+  const int64_t begin = now.panel * kPanelRows;
   const int64_t end = std::min(begin + kPanelRows, n_);
-  const int64_t blocks = (x_.rows() + kRows - 1) / kRows;
-  // Where the next panel begins: in this stretch, the next one, or the first.
-  const int64_t after = EndsGroup(panel) ? first + kMostSteps : first;
-  const int64_t next = after < steps_ ? after : 0;
-  Ahead weights(NextWeights(panel, first),
-                kMostSteps * kStep * kPanelRows * sizeof(float),
-                blocks * kPanelTiles, Ahead::Lines::kEveryOther);
+  const int64_t blocks = (x_.rows() + kRows - 1) / kRows * kPanelTiles;
+  Ahead weights(Weights(next), kMostSteps * kWeightBytes, blocks,
+                Ahead::Lines::kEveryOther);
   for (int64_t row = 0; row < x_.rows(); row += kRows) {
     Configure(std::min(kRows, x_.rows() - row));
-    const int64_t next_row = row + kRows;
-    Ahead inputs(
-        next_row < x_.rows() ? Inputs(next_row, first) : Inputs(0, next),
-        steps * kStepBytes, kPanelTiles, Ahead::Lines::kAll);
+    const std::byte* const after = row + kRows < x_.rows()
+                                       ? Inputs(row + kRows, now.first)
+                                       : Inputs(0, next.first);
+    Ahead inputs(after, now.count * kStepBytes, kPanelTiles,
+                 Ahead::Lines::kAll);
     for (int64_t column = begin; column < end; column += kColumns) {
-      AddBlock(row, column, first,
-               parts_ + (column - begin) / kColumns * steps * kStepBytes);
+      AddBlock(now, row, column,
+               parts_ + (column - begin) / kColumns * now.count * kStepBytes);
       weights.StepToSecond();
       inputs.StepToFirst();
     }
@@ -229,23 +215,22 @@ void Multiplication::MultiplyPanel(int64_t panel, int64_t first) {
 }
 
 // Between blocks the register of sums is zero.
-void Multiplication::AddBlock(int64_t row, int64_t column, int64_t first,
-                              const std::byte* w) {
+void Multiplication::AddBlock(const PanelStretch& now, int64_t row,
+                              int64_t column, const std::byte* w) {
   const bool in_place = column + kColumns <= n_;
   float* const sums =
-      in_place ? target_ + row * n_ + column : rest_ + row * kColumns;
+      in_place ? target_ + row * n_ + column : last_sums_ + row * kColumns;
   const int64_t stride = (in_place ? n_ : kColumns) * 4;
-  const int64_t steps = StretchSteps(first);
-  const std::byte* const x = Inputs(row, first);
-  if (first > 0) _tile_loadd(LAPIDARY_SUMS, sums, stride);
-  for (int64_t step = 0; step < steps; ++step) {
+  const std::byte* const x = Inputs(row, now.first);
+  if (now.first > 0) _tile_loadd(LAPIDARY_SUMS, sums, stride);
+  for (int64_t step = 0; step < now.count; ++step) {
     MultiplyStep(x + step * kStepBytes, w + step * kStepBytes);
   }
   _tile_stored(LAPIDARY_SUMS, sums, stride);
   _tile_zero(LAPIDARY_SUMS);
-  if (in_place || first + steps < steps_) return;
+  if (in_place || !now.ends_panel) return;
   for (int64_t r = row; r < std::min(row + kRows, x_.rows()); ++r) {
-    std::memcpy(target_ + r * n_ + column, rest_ + r * kColumns,
+    std::memcpy(target_ + r * n_ + column, last_sums_ + r * kColumns,
                 (n_ - column) * sizeof(float));
   }
 }

@@ -11,6 +11,7 @@
 #include "kernels/amx.h"
 #include "kernels/gemm/ahead.h"
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/gemm/panel_walk.h"
 #include "kernels/scratch.h"
 
 #define LAPIDARY_AMX \
@@ -45,7 +46,6 @@ constexpr int64_t kStepBytes = kStep / 2 * kPairBytes;
 // KB, stay in the first cache, and all its inputs in the second for all panels
 // of a group, whose sums stay there in between.
 constexpr int64_t kMostSteps = 8;
-constexpr int64_t kGroupPanels = 4;
 
 // What the registers are for: macros take only literals.
 #define LAPIDARY_SUMS_0 0
@@ -73,7 +73,7 @@ struct Operands {
   const std::byte* w = nullptr;
 };
 
-// A register that has been used is zeroed, since a zero is kept in none.
+// A register that has been used is zeroed: zeros are kept in none of the ten.
 LAPIDARY_AMX_INLINE void MultiplyStep(const Operands& at) {
   _tile_loadd(LAPIDARY_X, at.x, at.row_bytes);
   _tile_loadd(LAPIDARY_W, at.w, kPairBytes);
@@ -98,17 +98,10 @@ LAPIDARY_AMX_INLINE void StoreSums(float* sums, int64_t stride) {
   _tile_zero(LAPIDARY_SUMS_1);
 }
 
-// Steps [first, first + count) of k, and a last one that is not whole, whose
-// inputs lie apart.
-struct Stretch {
-  int64_t first = 0, count = 0;
-  bool has_rest = false;
-};
-
 // Adds a stretch's products to a block's sums, or makes them: between blocks
 // the registers of sums are zero.
-//   rest  [kBlockRows][kStep]
-LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const Stretch& stretch,
+//   rest  [kBlockRows][kStep] inputs of a last step that is not whole, or null
+LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const PanelStretch& stretch,
                                        int64_t columns_bytes,
                                        const uint16_t* rest, float* sums,
                                        int64_t stride, Ahead* ahead) {
@@ -119,7 +112,7 @@ LAPIDARY_AMX_INLINE void MultiplyBlock(Operands at, const Stretch& stretch,
     at.x += columns_bytes;
     at.w += kStepBytes;
   }
-  if (stretch.has_rest) {
+  if (rest != nullptr) {
     MultiplyStep({reinterpret_cast<const std::byte*>(rest), kRowBytes, at.w});
   }
   StoreSums(sums, stride);
@@ -149,17 +142,14 @@ class Multiplication {
   void Run();
 
  private:
-  Stretch StretchAt(int64_t index) const;
-  const std::byte* Weights(int64_t panel, int64_t stretch) const {
-    return p_.panels + panel * panel_bytes_ +
-           stretch * stretch_steps_ * kStepBytes;
+  // Null behind the last.
+  const std::byte* Weights(const PanelStretch& at) const {
+    if (!walk_.Contains(at)) return nullptr;
+    return p_.panels + at.panel * panel_bytes_ + at.first * kStepBytes;
   }
-  // What follows a stretch of a panel: null at the end.
-  const std::byte* NextWeights(int64_t panel, int64_t stretch) const;
-
-  void MultiplyPanel(int64_t panel, int64_t index);
+  void MultiplyPanel(const PanelStretch& now, const PanelStretch& next);
   // Rows from `row` on, columns from `column` on.
-  LAPIDARY_AMX void AddBlock(const Operands& at, const Stretch& stretch,
+  LAPIDARY_AMX void AddBlock(const Operands& at, const PanelStretch& now,
                              int64_t row, int64_t column, Ahead* ahead);
   // Writes a block that is not summed up in the target.
   LAPIDARY_AMX void WriteBlock(const float* sums, int64_t row, int64_t column);
@@ -174,10 +164,10 @@ class Multiplication {
   float* Room(int64_t row, int64_t column) const;
 
   const AmxProduct& p_;
-  const int64_t panels_, panel_bytes_, row_blocks_;
+  const int64_t panel_bytes_, row_blocks_;
   const int64_t steps_;  // that are whole, or padded
   const bool has_rest_;
-  int64_t stretches_, stretch_steps_;
+  const PanelWalk walk_;
   int64_t configured_rows_ = 0;
   float* room_ = nullptr;
   alignas(64) uint16_t rest_[kBlockRows * kStep];
@@ -185,69 +175,50 @@ class Multiplication {
 
 Multiplication::Multiplication(const AmxProduct& product)
     : p_(product),
-      panels_((p_.n + kPanelRows - 1) / kPanelRows),
       panel_bytes_(static_cast<int64_t>(PanelBytes(DType::kBf16, p_.inputs.k))),
       row_blocks_((p_.inputs.rows + kBlockRows - 1) / kBlockRows),
       steps_((p_.inputs.k + (p_.inputs.padded ? kStep - 1 : 0)) / kStep),
-      has_rest_(steps_ * kStep < p_.inputs.k) {
-  stretches_ = std::max<int64_t>(1, (steps_ + kMostSteps - 1) / kMostSteps);
-  stretch_steps_ = (steps_ + stretches_ - 1) / stretches_;
+      has_rest_(steps_ * kStep < p_.inputs.k),
+      walk_((p_.n + kPanelRows - 1) / kPanelRows, steps_, kMostSteps) {
   thread_local Scratch room;
   const int64_t blocks =
-      stretches_ == 1 ? 1 : kGroupPanels * kPanelBlocks * row_blocks_;
+      walk_.stretches() == 1
+          ? 1
+          : PanelWalk::kGroupPanels * kPanelBlocks * row_blocks_;
   room_ = room.Room<float>(blocks * kBlockSums);
 }
 
-Stretch Multiplication::StretchAt(int64_t index) const {
-  const int64_t first = index * stretch_steps_;
-  return {first, std::min(stretch_steps_, steps_ - first),
-          has_rest_ && index + 1 == stretches_};
-}
-
-const std::byte* Multiplication::NextWeights(int64_t panel,
-                                             int64_t stretch) const {
-  const int64_t group = panel / kGroupPanels * kGroupPanels;
-  if (panel + 1 < std::min(panels_, group + kGroupPanels)) {
-    return Weights(panel + 1, stretch);
-  }
-  if (stretch + 1 < stretches_) return Weights(group, stretch + 1);
-  return panel + 1 < panels_ ? Weights(panel + 1, 0) : nullptr;
-}
-
 void Multiplication::Run() {
-  for (int64_t group = 0; group < panels_; group += kGroupPanels) {
-    const int64_t last = std::min(panels_, group + kGroupPanels);
-    for (int64_t stretch = 0; stretch < stretches_; ++stretch) {
-      for (int64_t panel = group; panel < last; ++panel) {
-        MultiplyPanel(panel, stretch);
-      }
-    }
+  for (PanelStretch now = walk_.First(); walk_.Contains(now);) {
+    const PanelStretch next = walk_.After(now);
+    MultiplyPanel(now, next);
+    now = next;
   }
 }
 
-void Multiplication::MultiplyPanel(int64_t panel, int64_t index) {
-  const Stretch stretch = StretchAt(index);
-  Ahead ahead(NextWeights(panel, index), stretch_steps_ * kStepBytes,
-              row_blocks_ * kPanelBlocks * stretch.count,
+void Multiplication::MultiplyPanel(const PanelStretch& now,
+                                   const PanelStretch& next) {
+  Ahead ahead(Weights(next), walk_.size() * kStepBytes,
+              row_blocks_ * kPanelBlocks * now.count,
               p_.inputs.rows <= kFewRows ? Ahead::Lines::kAll
                                          : Ahead::Lines::kEveryOther);
-  const int64_t first = panel * kPanelRows;
+  const int64_t first = now.panel * kPanelRows;
   const int64_t last = std::min(first + kPanelRows, p_.n);
   Operands at;
   at.row_bytes = p_.inputs.row_bytes;
   for (int64_t row = 0; row < p_.inputs.rows; row += kBlockRows) {
     Configure(RowsOfBlock(row));
-    if (stretch.has_rest) CopyRest(row);
+    if (has_rest_ && now.ends_panel) CopyRest(row);
     at.x = p_.inputs.data + row / kRows * p_.inputs.rows_bytes +
-           stretch.first * p_.inputs.columns_bytes;
+           now.first * p_.inputs.columns_bytes;
     for (int64_t column = first; column < last; column += kBlockColumns) {
-      at.w = Weights(panel, index) + (column - first) * 4;
-      AddBlock(at, stretch, row, column, &ahead);
+      at.w = Weights(now) + (column - first) * 4;
+      AddBlock(at, now, row, column, &ahead);
     }
   }
 }
 
-void Multiplication::AddBlock(const Operands& at, const Stretch& stretch,
+void Multiplication::AddBlock(const Operands& at, const PanelStretch& now,
                               int64_t row, int64_t column, Ahead* ahead) {
   const bool in_place =
       p_.type == DType::kF32 && column + kBlockColumns <= p_.n;
@@ -256,9 +227,10 @@ void Multiplication::AddBlock(const Operands& at, const Stretch& stretch,
                           : Room(row, column);
   const int64_t stride = (in_place ? p_.n : kBlockColumns) * 4;
   const int64_t columns_bytes = p_.inputs.columns_bytes;
-  MultiplyBlock(at, stretch, columns_bytes, rest_, sums, stride, ahead);
-  const bool last = stretch.first + stretch.count == steps_;
-  if (last && !in_place) WriteBlock(sums, row, column);
+  MultiplyBlock(at, now, columns_bytes,
+                has_rest_ && now.ends_panel ? rest_ : nullptr, sums, stride,
+                ahead);
+  if (now.ends_panel && !in_place) WriteBlock(sums, row, column);
 }
 
 void Multiplication::WriteBlock(const float* sums, int64_t row,
@@ -294,8 +266,9 @@ void Multiplication::CopyRest(int64_t row) {
 }
 
 float* Multiplication::Room(int64_t row, int64_t column) const {
-  if (stretches_ == 1) return room_;
-  const int64_t in_group = column % (kGroupPanels * kPanelRows) / kBlockColumns;
+  if (walk_.stretches() == 1) return room_;
+  const int64_t in_group =
+      column % (PanelWalk::kGroupPanels * kPanelRows) / kBlockColumns;
   return room_ + (in_group * row_blocks_ + row / kBlockRows) * kBlockSums;
 }
 

@@ -1,7 +1,8 @@
 // The matrix product of f32 and bf16 weights for one thread: oneDNN primitives
 // that know one thread only, since oneDNN's OpenMP threads would spin beside
 // ours. Made at the first use of a shape and kept; so is memory. Where the CPU
-// has AMX, bf16 weights are multiplied by amx_product.h instead.
+// has AMX, bf16 weights are multiplied by amx_product.h instead. (f32 ones by
+// amx_f32.h where a caller keeps its inputs in parts, as the audio tower does.)
 #ifndef LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 #define LAPIDARY_KERNELS_GEMM_MATMUL_PRIMITIVES_H_
 

@@ -53,8 +53,9 @@ TEST_P(ParallelTest, ChunksAndStripes_CallEachIndexOnce) {
   }
 }
 
-// As long as nobody has nothing left of its own: the first waits for all.
-TEST_P(ParallelTest, Stripes_GiveAThreadEveryThreadsthItem) {
+// The first item of each waits for the others' first, so that nobody has time
+// to help.
+TEST_P(ParallelTest, Stripes_BeginWithAThreadsOwn) {
   std::vector<int64_t> first(GetParam(), -1);
   std::atomic<int> begun{0};
   ParallelStripes(100, [&](int thread, int64_t i) {
@@ -113,6 +114,21 @@ TEST_P(ParallelTest, CallFromInside_IsDoneAlone) {
   EXPECT_EQ(inner, outer);
 }
 
+// One thread then does the shares of all.
+TEST_P(ParallelTest, ChunksAndStripesFromInside_AreAllDone) {
+  std::atomic<int64_t> chunks{0}, stripes{0}, outer{0};
+  RunTeam([&](int, int) {
+    ++outer;
+    ParallelChunks(10, [&](int64_t i) { chunks += i; });
+    ParallelStripes(10, [&](int thread, int64_t i) {
+      EXPECT_EQ(thread, 0);
+      stripes += i;
+    });
+  });
+  EXPECT_EQ(chunks, 45 * outer);
+  EXPECT_EQ(stripes, 45 * outer);
+}
+
 TEST_P(ParallelTest, WhatAnyThreadThrows_IsThrownAgainWhenAllAreDone) {
   for (int thrower = 0; thrower < GetParam(); ++thrower) {
     std::atomic<int> done{0};
@@ -136,11 +152,13 @@ TEST_P(ParallelTest, CallersAtOnce_AllGetTheirWorkDone) {
       SetComputeThreads(1 + caller);  // each its own wish
       for (int turn = 0; turn < 500; ++turn) {
         ParallelFor(10, [&](int64_t i) { sum += i; });
+        ParallelChunks(10, [&](int64_t i) { sum += i; });
+        ParallelStripes(10, [&](int /*thread*/, int64_t i) { sum += i; });
       }
     });
   }
   for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(sum, 4 * 500 * 45);
+  EXPECT_EQ(sum, 3 * 4 * 500 * 45);
 }
 
 }  // namespace

@@ -274,7 +274,7 @@ TEST_F(AudioTowerTest, ALongClipAmongShortOnes_IsNotCutForThemOnceTheyAreDone) {
 }
 
 TEST_F(AudioTowerTest, ThreadsChangeNothing) {
-  for (const DType dtype : {DType::kBf16, DType::kInt8}) {
+  for (const DType dtype : {DType::kF32, DType::kBf16, DType::kInt8}) {
     AudioTower tower(Weights(dtype));
     const std::vector<float> samples = NoiseSamples(4, 60000, 0.2);
     kernels::SetComputeThreads(1);

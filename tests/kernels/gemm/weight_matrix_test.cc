@@ -16,6 +16,8 @@
 
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
+#include "kernels/gemm/amx_product.h"
+#include "kernels/gemm/matmul_primitives.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/weight_layout.h"
 
@@ -221,6 +223,11 @@ TEST_P(WeightMatrixTest, NoRows_IsNoWork) {
   const Weights w(GetParam(), 7, 16);
   MatMul(w.matrix, {nullptr, 0, 16}, {nullptr, 0, 7}, &context_);
   EXPECT_EQ(GemmCapacity(0), 0);
+}
+
+TEST(AmxAllowedTest, IsNotWhereOneDnnIsKeptToLess) {
+  const bool limited = std::getenv("DNNL_MAX_CPU_ISA") != nullptr;
+  EXPECT_EQ(AmxAllowed(), AmxProductUsable() && !limited);
 }
 
 TEST_P(WeightMatrixTest, Wrap_CopiesOnlyWhereTheInstructionsLack) {

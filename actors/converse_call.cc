@@ -49,6 +49,13 @@ class TurnSink : public AnswerSink {
   const uint64_t turn_;
 };
 
+absl::Status CheckRange(const char* field, double value, double min,
+                        double max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, " is ", value, ", it must be in [", min, ", ", max, "]"));
+}
+
 absl::StatusOr<PcmFormat> ReadFormat(const v1::PcmFormat& pcm) {
   PcmFormat format;
   switch (pcm.encoding()) {
@@ -65,14 +72,15 @@ absl::StatusOr<PcmFormat> ReadFormat(const v1::PcmFormat& pcm) {
   }
   if (pcm.rate() != 0) format.rate = pcm.rate();
   if (pcm.channels() != 0) format.channels = pcm.channels();
+  const SoundLimits limits;
+  absl::Status status = CheckRange("start.pcm.rate", format.rate,
+                                   limits.min_rate, limits.max_rate);
+  if (status.ok()) {
+    status = CheckRange("start.pcm.channels", format.channels, 1,
+                        limits.max_channels);
+  }
+  if (!status.ok()) return status;
   return format;
-}
-
-absl::Status CheckRange(const char* field, double value, double min,
-                        double max) {
-  if (value >= min && value <= max) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      field, " is ", value, ", it must be in [", min, ", ", max, "]"));
 }
 
 absl::Status OutOfOrder(absl::string_view what) {

@@ -122,10 +122,15 @@ absl::StatusOr<PromptMedium> Take(const ServedModel& model,
   return taken;
 }
 
+// Where `answer`, the tokens that were asked for, do not fit behind a prompt.
 absl::Status TooLong(int64_t prompt, int64_t answer, int64_t context) {
-  return absl::OutOfRangeError(
-      absl::StrCat("prompt of ", prompt, " tokens and max_tokens of ", answer,
-                   " exceed the model's context of ", context, " tokens"));
+  const std::string what =
+      prompt >= context ? "" : absl::StrCat(" and max_tokens of ", answer);
+  return absl::OutOfRangeError(absl::StrCat(
+      "prompt of ", prompt, " tokens", what, " exceed the model's context of ",
+      context,
+      " tokens; a sound takes tokens for every 30 s of it, an image "
+      "for each"));
 }
 
 // Holds a prompt that has grown against the context.

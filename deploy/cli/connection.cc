@@ -95,8 +95,16 @@ absl::Status FromGrpc(const grpc::Status& status) {
         "the server went away (", status.error_message(),
         "); ask again when it is back: lapidary status shows whether it is"));
   }
+  std::string message = status.error_message();
+  // gRPC's own words, which name no remedy.
+  if (absl::StartsWith(message, "Received message larger than max")) {
+    message +=
+        "; send fewer or smaller files: a long sound as FLAC, Ogg or MP3, or "
+        "by "
+        "lapidary listen (lapidaryd --max-message sets the limit)";
+  }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                      status.error_message());
+                      message);
 }
 
 }  // namespace lapidary::cli

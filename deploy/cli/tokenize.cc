@@ -165,11 +165,27 @@ class TokenizeCommand : public Command {
     return absl::OkStatus();
   }
 
+  // The tokenizer alone does not know how many tokens an image or sound has.
+  static absl::Status CheckTextAlone(const v1::Chat& chat) {
+    for (const v1::Message& message : chat.messages()) {
+      for (const v1::Part& part : message.parts()) {
+        if (part.content_case() == v1::Part::kText) continue;
+        return absl::InvalidArgumentError(
+            "the conversation has an image or a sound, whose tokens only a "
+            "node "
+            "knows: ask one with --server, or leave it out");
+      }
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::vector<int32_t>> TokenizeHere(
       const v1::Prompt& prompt) const {
     auto tokenizer = Tokenizer::Load(model_);
     if (!tokenizer.ok()) return tokenizer.status();
     if (prompt.has_chat()) {
+      absl::Status text = CheckTextAlone(prompt.chat());
+      if (!text.ok()) return text;
       return RenderChatIds(**tokenizer, ToChatMessages(prompt.chat()),
                            generation_prompt_);
     }

@@ -246,6 +246,12 @@ TEST(ConverseTest, BadSound_IsNamed) {
     talk.Pcm(std::string(3200, '\1'));
     EXPECT_EQ(talk.Finish().error_code(), Code::INVALID_ARGUMENT) << rate;
   }
+  for (const int channels : {-1, 9}) {  // before there is any pcm
+    v1::ConverseStart start = Greedy();
+    start.mutable_pcm()->set_channels(channels);
+    Talk talk(served, start);
+    EXPECT_THAT(talk.Finish().error_message(), HasSubstr("start.pcm.channels"));
+  }
   {
     v1::ConverseStart start = Greedy();
     start.mutable_request()->mutable_sampling()->set_top_p(7);

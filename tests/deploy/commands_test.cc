@@ -240,6 +240,10 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
   const std::string latin1 = WriteFile("latin1.txt", "caf\xE9");
   const std::string empty = WriteFile("empty.txt", "");
   const std::string picture = WriteFile("p.png", "pixels");
+  const std::string with_picture =
+      WriteFile("with_picture.json",
+                R"([{"role":"user","content":[{"type":"image","path":")" +
+                    picture + R"("}]}])");
   const std::vector<BadInput> cases = {
       {{}, 2, {}},
       {{"rum"}, 2, {"did you mean run?"}},
@@ -277,6 +281,7 @@ TEST(BadInput, EachMistake_IsNamedWithItsRemedy) {
       {{"run", nano, "a", "--image=/nowhere.png"}, 1, {"/nowhere.png"}},
       {{"run", "--server=127.0.0.1:1", "a"}, 1, {"127.0.0.1:1", "lapidaryd"}},
       {{"tokenize", nano, "--ids=999999"}, 1, {"999999"}},
+      {{"tokenize", nano, "--messages=" + with_picture}, 1, {"--server"}},
       {{"pack", "nowhere", "out"},
        1,
        {"nowhere: no such folder", "config.json"}},

@@ -122,24 +122,13 @@ absl::StatusOr<PromptMedium> Take(const ServedModel& model,
   return taken;
 }
 
-// Where `answer`, the tokens that were asked for, do not fit behind a prompt.
-absl::Status TooLong(int64_t prompt, int64_t answer, int64_t context) {
-  const std::string what =
-      prompt >= context ? "" : absl::StrCat(" and max_tokens of ", answer);
-  return absl::OutOfRangeError(absl::StrCat(
-      "prompt of ", prompt, " tokens", what, " exceed the model's context of ",
-      context,
-      " tokens; a sound takes tokens for every 30 s of it, an image "
-      "for each"));
-}
-
 // Holds a prompt that has grown against the context.
 absl::Status CheckGrown(int64_t context, Encoded* encoded) {
   Submit& submit = encoded->submit;
   const auto prompt = static_cast<int64_t>(submit.tokens.size());
   const int64_t left = context - prompt;
   if (submit.task == Task::kScore) {
-    return left >= 0 ? absl::OkStatus() : TooLong(prompt, 0, context);
+    return left >= 0 ? absl::OkStatus() : PromptTooLong(prompt, 0, context);
   }
   if (!encoded->fixed_max_tokens) {
     const auto clipped =
@@ -148,10 +137,20 @@ absl::Status CheckGrown(int64_t context, Encoded* encoded) {
     submit.max_tokens = clipped;
   }
   if (submit.max_tokens <= left) return absl::OkStatus();
-  return TooLong(prompt, submit.max_tokens, context);
+  return PromptTooLong(prompt, submit.max_tokens, context);
 }
 
 }  // namespace
+
+absl::Status PromptTooLong(int64_t prompt, int64_t answer, int64_t context) {
+  const std::string what =
+      answer == 0 || prompt > context
+          ? " exceeds"
+          : absl::StrCat(" and max_tokens of ", answer, " exceed");
+  return absl::OutOfRangeError(absl::StrCat(
+      "prompt of ", prompt, " tokens", what, " the model's context of ",
+      context, " tokens; each image and each 30 s of a sound take some"));
+}
 
 absl::StatusOr<PromptMedium> TakeImage(const ServedModel& model,
                                        const v1::Image& image,

@@ -51,6 +51,10 @@ absl::Status CheckMediaFit(const ServedModel& model,
 absl::Status PlaceMedia(const ServedModel& model, absl::Span<const int32_t> ids,
                         std::vector<PromptMedium>* media);
 
+// That a prompt of so many tokens does not fit the context, or not with the
+// `answer` tokens that are to follow; 0 where none are.
+absl::Status PromptTooLong(int64_t prompt, int64_t answer, int64_t context);
+
 // Gives each sound of a request its windows, as if there were so many audio
 // parts one after the other, and holds the longer prompt against the context.
 //   windows  [encoded->media]

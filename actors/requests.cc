@@ -116,11 +116,7 @@ absl::StatusOr<int32_t> CheckMaxTokens(const ServedModel& model,
       request.has_max_tokens()
           ? request.max_tokens()
           : std::clamp<int64_t>(left, 1, model.default_max_tokens);
-  if (wanted > left) {
-    return absl::OutOfRangeError(absl::StrCat(
-        "prompt of ", prompt_tokens, " tokens and max_tokens of ", wanted,
-        " exceed the model's context of ", context, " tokens"));
-  }
+  if (wanted > left) return PromptTooLong(prompt_tokens, wanted, context);
   return static_cast<int32_t>(wanted);
 }
 

@@ -100,8 +100,7 @@ absl::Status FromGrpc(const grpc::Status& status) {
   if (absl::StartsWith(message, "Received message larger than max")) {
     message +=
         "; send fewer or smaller files: a long sound as FLAC, Ogg or MP3, or "
-        "by "
-        "lapidary listen (lapidaryd --max-message sets the limit)";
+        "by lapidary listen (lapidaryd --max-message sets the limit)";
   }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                       message);

@@ -172,8 +172,7 @@ class TokenizeCommand : public Command {
         if (part.content_case() == v1::Part::kText) continue;
         return absl::InvalidArgumentError(
             "the conversation has an image or a sound, whose tokens only a "
-            "node "
-            "knows: ask one with --server, or leave it out");
+            "node knows: ask one with --server, or leave it out");
       }
     }
     return absl::OkStatus();

@@ -34,9 +34,6 @@ constexpr int64_t kBf16RowStep = 16;
 constexpr int64_t kMostRowsOfLongSums = 48;
 constexpr int64_t kLongSum = 2048;
 
-// The AMX product is good for any number of rows, in blocks of 16.
-constexpr int64_t kAmxRowStep = 16;
-
 int64_t RoundUp(int64_t rows, int64_t step) {
   return (rows + step - 1) / step * step;
 }
@@ -79,9 +76,8 @@ RowTiles CutRows(const WeightMatrix& w, int64_t rows) {
   const int64_t most = MostRows(w);
   const int64_t tiles = std::max<int64_t>(1, (rows + most - 1) / most);
   const int64_t each = (rows + tiles - 1) / tiles;
-  return {rows,
-          std::max<int64_t>(1, ByAmx(UnitFor(w)) ? RoundUp(each, kAmxRowStep)
-                                                 : RowClass(w, each))};
+  return {rows, std::max<int64_t>(1, ByAmx(UnitFor(w)) ? RoundUp(each, kAmxRows)
+                                                       : RowClass(w, each))};
 }
 
 int64_t CostOf(const WeightMatrix& w, int64_t rows) {

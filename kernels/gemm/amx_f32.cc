@@ -115,7 +115,7 @@ class Multiplication {
   Multiplication(const AmxF32Rows& x, int64_t n, const std::byte* panels,
                  float* target);
 
-  LAPIDARY_AMX void Run();
+  void Run();
 
  private:
   // Null behind the last.
@@ -162,12 +162,10 @@ Multiplication::Multiplication(const AmxF32Rows& x, int64_t n,
 }
 
 void Multiplication::Run() {
-  for (PanelStretch now = walk_.First(); walk_.Contains(now);) {
-    const PanelStretch next = walk_.After(now);
+  walk_.ForEach([this](const PanelStretch& now, const PanelStretch& next) {
     Split(now);
     MultiplyPanel(now, next);
-    now = next;
-  }
+  });
 }
 
 void Multiplication::Split(const PanelStretch& now) {

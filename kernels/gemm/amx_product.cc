@@ -189,11 +189,9 @@ Multiplication::Multiplication(const AmxProduct& product)
 }
 
 void Multiplication::Run() {
-  for (PanelStretch now = walk_.First(); walk_.Contains(now);) {
-    const PanelStretch next = walk_.After(now);
+  walk_.ForEach([this](const PanelStretch& now, const PanelStretch& next) {
     MultiplyPanel(now, next);
-    now = next;
-  }
+  });
 }
 
 void Multiplication::MultiplyPanel(const PanelStretch& now,

@@ -30,9 +30,20 @@ class PanelWalk {
   int64_t stretches() const { return stretches_; }
   int64_t size() const { return size_; }  // of all stretches but the last
 
-  PanelStretch First() const { return At(0, 0); }
   bool Contains(const PanelStretch& at) const { return at.panel < panels_; }
-  // At the end: one that the walk does not contain.
+
+  // Calls body(now, next) for each stretch; behind the last comes one that the
+  // walk does not contain.
+  template <class Body>
+  void ForEach(const Body& body) const {
+    for (PanelStretch now = At(0, 0); Contains(now);) {
+      const PanelStretch next = After(now);
+      body(now, next);
+      now = next;
+    }
+  }
+
+ private:
   PanelStretch After(const PanelStretch& now) const {
     const int64_t group = now.panel / kGroupPanels * kGroupPanels;
     const int64_t end = std::min(panels_, group + kGroupPanels);
@@ -41,7 +52,6 @@ class PanelWalk {
     return At(end, 0);
   }
 
- private:
   PanelStretch At(int64_t panel, int64_t first) const {
     const int64_t count = std::min(size_, steps_ - first);
     return {panel, first, count, first + count == steps_};

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 
 namespace lapidary {
 namespace {

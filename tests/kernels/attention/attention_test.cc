@@ -10,17 +10,11 @@
 
 #include "gtest/gtest.h"
 #include "kernels/bf16.h"
+#include "tests/support/noise.h"
 #include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
 namespace {
-
-float Noise(int64_t i, uint32_t seed) {
-  uint32_t h = static_cast<uint32_t>(i) * 2654435761u + seed * 40503u + 1;
-  h = (h ^ (h >> 15)) * 2246822519u;
-  h ^= h >> 13;
-  return static_cast<float>(h) / 2147483648.0f - 1;
-}
 
 // A query and `positions` keys and values.
 struct Problem {

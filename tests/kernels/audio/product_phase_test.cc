@@ -11,16 +11,10 @@
 #include "kernels/gemm/weight_layout.h"
 #include "kernels/gemm/weight_matrix.h"
 #include "kernels/tensor.h"
+#include "tests/support/noise.h"
 
 namespace lapidary::kernels::audio {
 namespace {
-
-float Noise(int64_t i, uint32_t seed) {
-  uint32_t h = static_cast<uint32_t>(i) * 2654435761u + seed * 40503u + 1;
-  h = (h ^ (h >> 15)) * 2246822519u;
-  h ^= h >> 13;
-  return static_cast<float>(h) / 2147483648.0f - 1;
-}
 
 // Of a sum of all, as a share of the largest output.
 double Tolerance(DType dtype) {
@@ -34,55 +28,62 @@ INSTANTIATE_TEST_SUITE_P(DTypes, ProductPhaseTest,
                                          DType::kInt8),
                          [](const auto& info) { return NameOf(info.param); });
 
-// One range of rows, two, and three, with and without a rest; columns that fill
-// no panel.
-TEST_P(ProductPhaseTest, EqualsAPlainLoop_HoweverManyRows) {
-  constexpr int64_t kN = 330, kK = 160;
-  std::vector<float> weights(kN * kK);
-  for (int64_t i = 0; i < kN * kK; ++i) weights[i] = Noise(i, 1);
-  const int64_t panel_rows = WeightPanelRows(GetParam());
-  const auto packed =
-      AlignedBuffer::Make(*WeightMatrixBytes(GetParam(), kN, kK));
+constexpr int64_t kN = 330, kK = 160;
+
+std::shared_ptr<AlignedBuffer> Pack(DType dtype,
+                                    const std::vector<float>& weights) {
+  const int64_t panel_rows = WeightPanelRows(dtype);
+  auto packed = AlignedBuffer::Make(*WeightMatrixBytes(dtype, kN, kK));
   for (int64_t row = 0; row < kN; row += panel_rows) {
     PackWeightPanel(
         DType::kF32, &weights[row * kK], std::min(panel_rows, kN - row), kK,
-        GetParam(),
-        packed->data() + row / panel_rows * *WeightPanelBytes(GetParam(), kK));
+        dtype,
+        packed->data() + row / panel_rows * *WeightPanelBytes(dtype, kK));
   }
+  return packed;
+}
+
+std::vector<float> Multiply(const WeightMatrix& w,
+                            const std::vector<float>& inputs, int64_t rows) {
+  const auto memory = AlignedBuffer::Make(ProductRows::Bytes(w, rows));
+  const ProductRows in(w, rows, memory->data());
+  in.PutRows({0, rows}, inputs.data());
+  std::vector<float> outputs(rows * kN, NAN);
+  const auto take = [&](const Piece& piece) {
+    for (int64_t r = 0; r < piece.rows.count; ++r) {
+      std::copy_n(piece.values + r * piece.columns, piece.columns,
+                  &outputs[(piece.rows.first + r) * kN + piece.column]);
+    }
+  };
+  const Phase phase = ProductPhase({{&w, take}}, in);
+  Lane lane;
+  for (int64_t item = 0; item < phase.items; ++item) phase.run(item, &lane);
+  return outputs;
+}
+
+// One range of rows, two, and three, with and without a rest; columns that fill
+// no panel.
+TEST_P(ProductPhaseTest, EqualsAPlainLoop_HoweverManyRows) {
+  std::vector<float> weights(kN * kK);
+  for (int64_t i = 0; i < kN * kK; ++i) weights[i] = Noise(i, 1);
+  const auto packed = Pack(GetParam(), weights);
   const auto w = WeightMatrix::Wrap(GetParam(), kN, kK, packed->data());
   ASSERT_TRUE(w.ok()) << w.status();
-
   for (const int64_t rows : {1, 40, 384, 385, 768, 800}) {
     std::vector<float> inputs(rows * kK);
     for (int64_t i = 0; i < rows * kK; ++i) inputs[i] = Noise(i, 2);
-    const auto memory = AlignedBuffer::Make(ProductRows::Bytes(*w, rows));
-    const ProductRows in(*w, rows, memory->data());
-    in.PutRows({0, rows}, inputs.data());
-    std::vector<float> outputs(rows * kN, NAN);
-    const Phase phase = ProductPhase(
-        {{&*w,
-          [&](const Piece& piece) {
-            for (int64_t r = 0; r < piece.rows.count; ++r) {
-              std::copy_n(piece.values + r * piece.columns, piece.columns,
-                          &outputs[(piece.rows.first + r) * kN + piece.column]);
-            }
-          }}},
-        in);
-    Lane lane;
-    for (int64_t item = 0; item < phase.items; ++item) phase.run(item, &lane);
+    const std::vector<float> outputs = Multiply(*w, inputs, rows);
     double most = 0, error = 0;
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t out = 0; out < kN; ++out) {
-        double sum = 0;
-        for (int64_t i = 0; i < kK; ++i) {
-          sum +=
-              static_cast<double>(weights[out * kK + i]) * inputs[r * kK + i];
-        }
-        const double off = std::abs(outputs[r * kN + out] - sum);
-        ASSERT_FALSE(std::isnan(off)) << rows << " " << r << " " << out;
-        error = std::max(error, off);
-        most = std::max(most, std::abs(sum));
+    for (int64_t i = 0; i < rows * kN; ++i) {
+      double sum = 0;
+      for (int64_t at = 0; at < kK; ++at) {
+        sum += static_cast<double>(weights[i % kN * kK + at]) *
+               inputs[i / kN * kK + at];
       }
+      const double off = std::abs(outputs[i] - sum);
+      ASSERT_FALSE(std::isnan(off)) << rows << " " << i / kN << " " << i % kN;
+      error = std::max(error, off);
+      most = std::max(most, std::abs(sum));
     }
     EXPECT_LE(error / most, Tolerance(GetParam())) << rows;
   }

@@ -20,6 +20,7 @@
 #include "kernels/gemm/matmul_primitives.h"
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/weight_layout.h"
+#include "tests/support/noise.h"
 
 namespace lapidary::kernels {
 namespace {
@@ -30,13 +31,6 @@ constexpr int64_t kSizes[] = {1, 7, 16, 50, 64, 70, 130};
 
 // Sums of up to kSizes terms in f32, in any order.
 constexpr double kTolerance = 2e-6;
-
-float Noise(int64_t i, uint32_t seed) {
-  uint32_t h = static_cast<uint32_t>(i) * 2654435761u + seed * 40503u + 1;
-  h = (h ^ (h >> 15)) * 2246822519u;
-  h ^= h >> 13;
-  return static_cast<float>(h) / 2147483648.0f - 1;
-}
 
 // A weight matrix with its numbers beside it.
 struct Weights {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 #include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {

@@ -18,7 +18,7 @@
 #include "kernels/quant/product.h"
 #include "kernels/quant/quantize.h"
 #include "kernels/simd/row_ops.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 #include "tests/support/product_kernel_cases.h"
 #include "tests/support/vector_targets.h"
 

@@ -16,7 +16,7 @@
 #include "kernels/parallel.h"
 #include "kernels/quant/quant_layout.h"
 #include "kernels/quant/quantize.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 #include "tests/support/product_kernel_cases.h"
 
 namespace lapidary::kernels {

@@ -13,7 +13,7 @@
 #include "kernels/bf16.h"
 #include "kernels/quant/quant_layout.h"
 #include "kernels/quant/row_quantizer.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 
 namespace lapidary::kernels {
 namespace {

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "hwy/highway.h"
 #include "kernels/bf16.h"
+#include "tests/support/noise.h"
 #include "tests/support/vector_targets.h"
 
 namespace lapidary::kernels {
@@ -21,14 +22,6 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
 constexpr int64_t kLengths[] = {1,  2,  3,  4,  7,  8,   15,  16,  17,
                                 31, 33, 63, 64, 65, 127, 200, 2048};
-
-// In (-1, 1), the same for the same arguments.
-float Noise(int64_t i, uint32_t seed) {
-  uint32_t h = static_cast<uint32_t>(i) * 2654435761u + seed * 40503u + 1;
-  h = (h ^ (h >> 15)) * 2246822519u;
-  h ^= h >> 13;
-  return static_cast<float>(h) / 2147483648.0f - 1;
-}
 
 // Exactly `n` numbers on the heap, where a sanitizer sees a step past the end.
 std::vector<float> Row(int64_t n, uint32_t seed, float scale = 3) {

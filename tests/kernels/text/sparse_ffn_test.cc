@@ -16,7 +16,7 @@
 #include "kernels/quant/quantize.h"
 #include "kernels/simd/row_ops.h"
 #include "kernels/tensor.h"
-#include "tests/kernels/quant/noise.h"
+#include "tests/support/noise.h"
 
 namespace lapidary::kernels::text {
 namespace {

@@ -1,6 +1,6 @@
 // Numbers that look like weights and activations, the same everywhere.
-#ifndef LAPIDARY_TESTS_KERNELS_QUANT_NOISE_H_
-#define LAPIDARY_TESTS_KERNELS_QUANT_NOISE_H_
+#ifndef LAPIDARY_TESTS_SUPPORT_NOISE_H_
+#define LAPIDARY_TESTS_SUPPORT_NOISE_H_
 
 #include <cstdint>
 
@@ -24,4 +24,4 @@ inline float NormalNoise(int64_t i, uint32_t seed) {
 
 }  // namespace lapidary::kernels
 
-#endif  // LAPIDARY_TESTS_KERNELS_QUANT_NOISE_H_
+#endif  // LAPIDARY_TESTS_SUPPORT_NOISE_H_
